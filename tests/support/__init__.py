@@ -1,0 +1,1 @@
+"""Small tools that tests of several rooms share."""
