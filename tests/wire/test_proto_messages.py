@@ -127,3 +127,18 @@ def test_the_official_sdk_lives_in_the_same_process(first: str) -> None:
     """)
         == "False k"
     )
+
+
+def test_threads_that_ask_first_at_once_share_one_pool() -> None:
+    assert (
+        run("""
+        from concurrent.futures import ThreadPoolExecutor
+        from threading import Barrier
+        from pillion.wire.proto.pool import pool
+        start = Barrier(8)
+        with ThreadPoolExecutor(8) as threads:
+            pools = list(threads.map(lambda _: start.wait() < 0 or pool(), range(8)))
+        print(len({id(each) for each in pools}))
+    """)
+        == "1"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _SET = Path(__file__).with_name("pillion.binpb")
+_BUILDING = Lock()
 
 
 def exporter(package: str, space: dict[str, Any]) -> Callable[[str], Any]:
@@ -40,18 +42,24 @@ def message_class(full_name: str) -> type[Message]:
     return GetMessageClass(pool().FindMessageTypeByName(full_name))
 
 
-@cache
 def files() -> tuple[FileDescriptor, ...]:
     """Every shipped file, after those it imports."""
-    from google.protobuf.descriptor_pool import DescriptorPool
-
-    made = DescriptorPool()
-    return tuple(made.AddSerializedFile(file) for file in _cut(_SET.read_bytes()))
+    # Two threads may ask first at once; with two pools their messages would not mix.
+    with _BUILDING:
+        return _built()
 
 
 def pool() -> DescriptorPool:
     """The pool itself; nothing outside this package adds to it."""
     return files()[0].pool
+
+
+@cache
+def _built() -> tuple[FileDescriptor, ...]:
+    from google.protobuf.descriptor_pool import DescriptorPool
+
+    made = DescriptorPool()
+    return tuple(made.AddSerializedFile(file) for file in _cut(_SET.read_bytes()))
 
 
 def _cut(descriptor_set: bytes) -> Iterator[bytes]:
