@@ -1,0 +1,1 @@
+"""One file per driver; found through index.py, imported on first use."""

@@ -1,0 +1,1 @@
+"""Drivers of kind bindings, one file each."""

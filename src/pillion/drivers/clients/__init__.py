@@ -1,0 +1,1 @@
+"""Connections shared by the drivers of one vendor."""

@@ -1,0 +1,1 @@
+"""Drivers of kind names, one file each."""

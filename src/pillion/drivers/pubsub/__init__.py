@@ -1,0 +1,1 @@
+"""Drivers of kind pubsub, one file each."""

@@ -1,0 +1,1 @@
+"""Drivers of kind secrets, one file each."""

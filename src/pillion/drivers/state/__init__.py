@@ -1,0 +1,1 @@
+"""Drivers of kind state, one file each."""

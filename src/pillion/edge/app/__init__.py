@@ -1,0 +1,1 @@
+"""Callbacks into the app, over HTTP or gRPC."""

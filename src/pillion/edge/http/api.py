@@ -1,0 +1,283 @@
+"""The HTTP API's spine: one request comes in, finds its route, is answered once."""
+
+import asyncio
+import logging
+import posixpath
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import parse_qsl, unquote_plus
+
+from pillion.edge.render import JSON_TYPE, http_body, unexpected
+from pillion.model.call import PLAIN, Call
+from pillion.model.errors import ApiError
+from pillion.net.http import Headers, Request, Responder
+from pillion.toolbox.stream import Body, Stream, discard, whole
+from pillion.toolbox.tasks import eager
+
+log = logging.getLogger("dapr.runtime.http")
+
+NO_TRACE = b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-00"
+"""The traceparent of a request that nobody traces."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """An operation's answer."""
+
+    status: int = 204
+    headers: Headers = field(default_factory=list)
+    body: Body = b""
+
+
+def json_reply(body: bytes, status: int = 200, headers: Headers | None = None) -> Reply:
+    """An answer in JSON."""
+    return Reply(status, [JSON_TYPE, *(headers or ())], body)
+
+
+class Ask:
+    """One request as an operation sees it: path parameters decoded, body still to be read."""
+
+    __slots__ = ("request", "path", "params", "query", "call", "limit")
+
+    def __init__(
+        self, request: Request, path: str, params: Sequence[str], query: str, call: Call, limit: int | None
+    ) -> None:
+        self.request = request
+        self.path = path
+        """The cleaned path, still escaped."""
+        self.params = params
+        self.query = query
+        self.call = call
+        self.limit = limit
+
+    async def body(self) -> bytes:
+        """The whole body; raises BodyTooLarge past the server's limit."""
+        body = self.request.body
+        return body if isinstance(body, bytes) else await whole(body, self.limit)
+
+    def header(self, name: bytes) -> str:
+        """A header's first value, "" when absent; the name in lower case."""
+        value = self.request.header(name)
+        return value.decode("latin-1") if value is not None else ""
+
+    def values(self) -> list[tuple[str, str]]:
+        """The query's pairs, decoded."""
+        return parse_qsl(self.query, keep_blank_values=True) if self.query else []
+
+    def metadata(self) -> dict[str, str]:
+        """`metadata.<key>=<value>` pairs of the query, the first value of each key."""
+        found: dict[str, str] = {}
+        if "metadata." in self.query:
+            for key, value in self.values():
+                if key.startswith("metadata."):
+                    found.setdefault(key[9:], value)
+        return found
+
+
+Operation = Callable[[Ask], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An operation and where it lives.
+
+    `pattern` is `/v1.0/state/{store}/{key}`; a last `{topic...}` takes the rest of the path. `group` is the API group for
+    allow and deny lists (`state.v1`). `label` names the path in metrics from the parameters; None uses the raw path.
+    """
+
+    methods: str
+    pattern: str
+    operation: Operation
+    group: str
+    label: Callable[[Sequence[str]], str] | None = None
+    open: bool = False
+    """Answered without an API token, and never traced."""
+
+
+class Served(Protocol):
+    """Told of every request when it is over."""
+
+    def __call__(
+        self, method: str, path: str, status: int, seconds: float, received: int, sent: int, request: Request
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """What stands before the routes, decided by the host. None switches a part off at no cost."""
+
+    served: Served
+    body_limit: int | None = None
+    admit: Callable[[Request, bool], Reply | None] | None = None
+    """Looks at each request (and whether its route is open) before its operation: CORS, token, baggage. A Reply refuses or answers it."""
+    finish: Callable[[Request, Reply], None] | None = None
+    """May add headers to every reply (CORS)."""
+    call: Callable[[Request], Call] | None = None
+    """Reads trace and deadline of a request; None gives every request PLAIN."""
+    around: Callable[[Ask, Operation], Awaitable[Reply]] | None = None
+    """The httpPipeline middleware chain."""
+
+
+class HttpApi:
+    """Finds the operation of each request and answers with its outcome.
+
+    A path or method no route knows goes to `fallback` (service invocation by header), as on Dapr, never to a 404 of our own.
+    """
+
+    def __init__(self, routes: Iterable[Route], fallback: Operation, front: Front) -> None:
+        self._exact: dict[tuple[bytes, str, str, int], list[_Compiled]] = {}
+        self._tails: dict[tuple[bytes, str, str], list[_Compiled]] = {}
+        self._fallback = Route("", "", fallback, "")
+        self._front = front
+        for route in routes:
+            self._add(route)
+
+    def handle(self, request: Request, responder: Responder) -> None:
+        """Serve one request; the answer may be sent before this returns."""
+        started = time.perf_counter()
+        raw, _, query = request.target.partition(b"?")
+        try:
+            path, route, params = self._find(request.method, raw.decode("latin-1"))
+        except ValueError:
+            self._answer(request, responder, started, "", Reply(400, [_TEXT], b"400 Bad Request"), traced=False)
+            return
+        label = path if route.label is None else route.label(params)
+        front = self._front
+        if front.admit is not None and (reply := front.admit(request, route.open)) is not None:
+            discard(request.body)
+            self._answer(request, responder, started, label, reply, traced=False)
+            return
+        call = PLAIN if front.call is None else front.call(request)
+        ask = Ask(request, path, params, query.decode("latin-1"), call, front.body_limit)
+        work = route.operation(ask) if front.around is None else front.around(ask, route.operation)
+
+        def done(reply: Reply | None, error: BaseException | None) -> None:
+            self._answer(request, responder, started, label, reply or _refusal(error), traced=not route.open)
+
+        task = eager(work, done)  # type: ignore[arg-type]
+        if task is not None:
+            responder.on_disconnect(lambda: _cancel(task))
+
+    def _answer(
+        self, request: Request, responder: Responder, started: float, label: str, reply: Reply, *, traced: bool
+    ) -> None:
+        front = self._front
+        if isinstance(request.body, Stream) and not request.body.ended:
+            # What the operation did not read nobody will: the connection cannot be kept for another request.
+            responder.close_after()
+        if traced and not any(key == b"traceparent" for key, _ in reply.headers):
+            reply.headers.append((b"traceparent", request.header(b"traceparent") or NO_TRACE))
+        if front.finish is not None:
+            front.finish(request, reply)
+        responder.respond(reply.status, reply.headers, reply.body)
+        body = request.body
+        front.served(
+            request.method.decode("latin-1"), label, reply.status, time.perf_counter() - started,
+            len(body) if isinstance(body, bytes) else (body.length or 0),
+            len(reply.body) if isinstance(reply.body, bytes) else (reply.body.length or 0), request,
+        )  # fmt: skip
+
+    def _find(self, method: bytes, path: str) -> tuple[str, Route, Sequence[str]]:
+        path = clean(path)
+        parts = path.split("/")
+        if len(parts) > 2:
+            head = (method, parts[1], parts[2])
+            for compiled in self._exact.get((*head, len(parts)), ()):
+                if (params := compiled.match(parts)) is not None:
+                    return path, compiled.route, params
+            for compiled in self._tails.get(head, ()):
+                if (params := compiled.match_tail(parts)) is not None:
+                    return path, compiled.route, params
+            if path.endswith("/"):
+                return self._find(method, path.rstrip("/")) if path.rstrip("/") else (path, self._fallback, ())
+        check_escapes(path)
+        return path, self._fallback, ()
+
+    def _add(self, route: Route) -> None:
+        parts = route.pattern.split("/")
+        compiled = _Compiled.of(route, parts)
+        for method in route.methods.split(","):
+            head = (method.encode(), parts[1], parts[2])
+            if compiled.tail:
+                self._tails.setdefault(head, []).append(compiled)
+            else:
+                self._exact.setdefault((*head, len(parts)), []).append(compiled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    route: Route
+    literals: tuple[tuple[int, str], ...]
+    wild: tuple[int, ...]
+    tail: int
+
+    @classmethod
+    def of(cls, route: Route, parts: list[str]) -> "_Compiled":
+        tail = len(parts) - 1 if parts[-1].endswith("...}") else 0
+        fixed = parts[:tail] if tail else parts
+        literals = tuple((i, part) for i, part in enumerate(fixed) if i > 2 and not part.startswith("{"))
+        wild = tuple(i for i, part in enumerate(fixed) if part.startswith("{"))
+        return cls(route, literals, wild, tail)
+
+    def match(self, parts: list[str]) -> list[str] | None:
+        for i, literal in self.literals:
+            if parts[i] != literal:
+                return None
+        params = [unescape(parts[i]) for i in self.wild]
+        return params if all(params) else None
+
+    def match_tail(self, parts: list[str]) -> list[str] | None:
+        if len(parts) <= self.tail:
+            return None
+        params = self.match(parts)
+        rest = "/".join(parts[self.tail :])
+        if params is None or not rest.strip("/"):
+            return None
+        return [*params, unescape(rest)]
+
+
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+
+def clean(path: str) -> str:
+    """The path without doubled slashes and dot segments; a trailing slash stays."""
+    if "//" not in path and "/." not in path:
+        return path
+    cleaned = posixpath.normpath(path).replace("//", "/")
+    return cleaned + "/" if path.endswith("/") and cleaned != "/" else cleaned
+
+
+def unescape(text: str) -> str:
+    """A path parameter decoded as a query value is (`+` is a space); a bad escape raises ValueError."""
+    if "%" not in text and "+" not in text:
+        return text
+    check_escapes(text)
+    return unquote_plus(text)
+
+
+def check_escapes(text: str) -> None:
+    """Raise ValueError for a `%` that two hex digits do not follow."""
+    start = text.find("%")
+    while start >= 0:
+        int(text[start + 1 : start + 3].ljust(2, "?"), 16)
+        start = text.find("%", start + 1)
+
+
+def _cancel(task: "asyncio.Task[Reply | None]") -> None:
+    task.cancel()
+
+
+def _refusal(error: BaseException | None) -> Reply:
+    if isinstance(error, ApiError):
+        return Reply(error.fault.status, [JSON_TYPE], http_body(error))
+    known = unexpected(error or RuntimeError("no answer"))
+    if isinstance(error, Exception):
+        log.error("a request failed unexpectedly: %s", known.message, exc_info=error)
+    return Reply(known.fault.status, [JSON_TYPE], http_body(known))
+
+
+def fault_reply(error: ApiError, headers: Mapping[bytes, bytes] | None = None) -> Reply:
+    """A fault as an answer, with extra headers."""
+    return Reply(error.fault.status, [JSON_TYPE, *(headers or {}).items()], http_body(error))

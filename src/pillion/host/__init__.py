@@ -1,0 +1,1 @@
+"""The one room that knows everything: flags, loading, life cycle."""

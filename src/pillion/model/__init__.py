@@ -1,0 +1,1 @@
+"""Frozen nouns of the runtime and the catalogue of faults a client can see."""

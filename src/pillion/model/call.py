@@ -1,0 +1,18 @@
+"""What travels with every request through the services: its trace, its deadline, who asked."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The circumstances of one request. `deadline` is on the loop's clock; `trace` a W3C traceparent, "" when the caller sent none."""
+
+    trace: str = ""
+    trace_state: str = ""
+    baggage: str = ""
+    deadline: float | None = None
+    caller: str = ""
+
+
+PLAIN = Call()
+"""No trace, no deadline, nobody in particular."""

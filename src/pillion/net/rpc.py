@@ -1,0 +1,183 @@
+"""The words every gRPC transport shares: status codes, calls as a server sees them, calls as a client makes them."""
+
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Metadata = list[tuple[bytes, bytes]]
+"""Fields in wire order, names in lower case, repeated names repeated. Values of `-bin` keys are the decoded bytes."""
+
+NO_METADATA: Sequence[tuple[bytes, bytes]] = ()
+
+
+class Code(enum.IntEnum):
+    """The seventeen gRPC status codes."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class RpcError(Exception):
+    """A call that ended with a status other than OK: raised by handlers to answer so, raised to clients on such an answer.
+
+    `details` is the serialized google.rpc.Status of `grpc-status-details-bin`, empty when there is none.
+    `initial` and `trailers` are metadata (as received by a client; to be sent, for a server).
+    `remote` tells a client whether the status came from the server (True) or from our own transport (connection refused,
+    reset, deadline): only the latter is safe to retry.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        message: str = "",
+        *,
+        details: bytes = b"",
+        initial: Sequence[tuple[bytes, bytes]] = (),
+        trailers: Sequence[tuple[bytes, bytes]] = (),
+        remote: bool = False,
+    ) -> None:
+        super().__init__(f"{Code(code).name if 0 <= code <= 16 else code}: {message}")
+        self.code = code
+        self.message = message
+        self.details = details
+        self.initial = initial
+        self.trailers = trailers
+        self.remote = remote
+
+
+class ServerCall(Protocol):
+    """One call being served. Messages are the serialized bytes, already decompressed and within the size limit."""
+
+    path: bytes
+    """`/package.Service/Method`."""
+    metadata: Metadata
+    peer: str
+    deadline: float | None
+    """On the loop's clock (`loop.time()`)."""
+
+    async def receive(self) -> bytes | None:
+        """The client's next message; None after it half-closed. Raises `RpcError` on oversize or bad encoding."""
+        ...
+
+    async def send(self, message: bytes) -> None:
+        """One message back; waits while the client does not read. Raises `RpcError` CANCELLED when the client is gone."""
+        ...
+
+    def send_initial(self, metadata: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send the response headers now (otherwise they go with the first message or the status)."""
+
+    def set_initial(self, metadata: Sequence[tuple[bytes, bytes]]) -> None:
+        """What goes into the response headers once they are sent."""
+
+    def set_trailers(self, metadata: Sequence[tuple[bytes, bytes]]) -> None:
+        """What goes along with the status."""
+
+    def on_cancel(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called if the client cancels, disconnects or the deadline passes; the handler's task is cancelled anyway."""
+
+
+UnaryHandler = Callable[[ServerCall, bytes], Awaitable[bytes]]
+"""Request message to response message; raises RpcError for another status than OK. May complete without ever suspending:
+it is stepped at once, and only becomes a task if it waits."""
+
+StreamHandler = Callable[[ServerCall], Awaitable[None]]
+"""Any streaming kind: receives and sends by itself; returning means OK."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcLimits:
+    """What a server (or the client half) accepts. Sizes in bytes, times in seconds."""
+
+    message_bytes: int | None = 4 * 1024 * 1024
+    header_list_bytes: int = 4 * 1024 * 1024
+    keepalive_after: float = 10.0
+    keepalive_timeout: float = 5.0
+    min_ping_interval: float = 8.0
+    idle_timeout: float = 180.0
+
+
+class GrpcService(Protocol):
+    """What a gRPC port serves: a look-up from path to handler. Built once, read on every call."""
+
+    unary: dict[bytes, UnaryHandler]
+    streams: dict[bytes, StreamHandler]
+    fallback: StreamHandler | None
+    """Serves every path not listed (proxying); None answers UNIMPLEMENTED."""
+
+    def admit(self, call: ServerCall) -> None:
+        """Look at every call before its handler; raise RpcError to refuse it (token, API allow list). May edit `call.metadata`."""
+
+    def completed(self, path: bytes, code: int, seconds: float, received: int, sent: int) -> None:
+        """Told once per call when it is over; `received` and `sent` count message bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A unary call's OK answer."""
+
+    message: bytes
+    initial: Metadata
+    trailers: Metadata
+
+
+class ClientCall(Protocol):
+    """One call being made."""
+
+    async def send(self, message: bytes, *, end: bool = False) -> None:
+        """One message; waits for flow control. With `end` the request half is closed after it (one frame less than `half_close`)."""
+        ...
+
+    def half_close(self) -> None:
+        """No more requests."""
+
+    async def receive(self) -> bytes | None:
+        """The next message, None once the server ended with OK. Raises `RpcError` for any other status."""
+        ...
+
+    async def initial(self) -> Metadata:
+        """The response headers' metadata, once they came (also on a trailers-only answer: empty)."""
+        ...
+
+    def trailers(self) -> Metadata:
+        """The trailing metadata; empty before the end."""
+        ...
+
+    def cancel(self) -> None:
+        """Reset the stream; safe when over."""
+
+
+class Channel(Protocol):
+    """A connection to one gRPC server: dialled when first needed, re-dialled (with backoff) when lost, shared by all calls."""
+
+    async def unary(
+        self, path: bytes, message: bytes, metadata: Sequence[tuple[bytes, bytes]] = (), *, timeout: float | None = None
+    ) -> Reply:
+        """Raises RpcError; transport trouble is UNAVAILABLE with `remote` False."""
+        ...
+
+    async def stream(
+        self, path: bytes, metadata: Sequence[tuple[bytes, bytes]] = (), *, timeout: float | None = None
+    ) -> ClientCall:
+        """Open a call of any streaming kind; returns once a connection exists (headers may still be buffered for one write with the first message)."""
+        ...
+
+    async def close(self) -> None:
+        """Let running calls finish until cancelled by their owners; refuse new ones."""
+
+

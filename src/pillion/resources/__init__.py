@@ -1,0 +1,1 @@
+"""Dapr's YAML with line numbers."""

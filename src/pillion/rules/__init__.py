@@ -1,0 +1,1 @@
+"""Decisions: pure, synchronous, no clock and no I/O."""

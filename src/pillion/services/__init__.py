@@ -1,0 +1,1 @@
+"""What an app may ask for, whatever the transport."""

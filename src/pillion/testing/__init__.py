@@ -1,0 +1,1 @@
+"""Published test kit: conformance checks, a hand-turned clock, an in-memory app."""

@@ -1,0 +1,137 @@
+"""Owned tasks: a crew that names its children, and coroutines that become tasks only if they wait."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+log = logging.getLogger("pillion.tasks")
+
+
+class Crew:
+    """Tasks with one owner. A child's failure is told to the owner and does not cancel its siblings.
+
+    `close` cancels what still runs, waits to a deadline and names stragglers in the log. Safe to close twice.
+    """
+
+    def __init__(self, name: str, failed: Callable[[str, BaseException], None] | None = None) -> None:
+        self.name = name
+        self._failed = failed or self._log_failure
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, T], name: str = "") -> asyncio.Task[T]:
+        """Run `work` as a child. After `close` it is refused: cancelled before its first step."""
+        task = asyncio.get_running_loop().create_task(work, name=name or self.name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        if self._closed:
+            task.cancel()
+        return task
+
+    def adopt(self, task: "asyncio.Task[Any]") -> None:
+        """Own a task started elsewhere."""
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def close(self, deadline: float = 5.0) -> None:
+        """Cancel all and wait up to `deadline` seconds."""
+        self._closed = True
+        await self._settle(cancel=True, deadline=deadline)
+
+    async def drain(self, deadline: float) -> None:
+        """Wait for all to finish by themselves; whoever is not done by the deadline is cancelled."""
+        self._closed = True
+        await self._settle(cancel=False, deadline=deadline)
+        await self._settle(cancel=True, deadline=1.0)
+
+    async def _settle(self, *, cancel: bool, deadline: float) -> None:
+        current = asyncio.current_task()
+        tasks = {task for task in self._tasks if task is not current}
+        if not tasks:
+            return
+        if cancel:
+            for task in tasks:
+                task.cancel()
+        _, late = await asyncio.wait(tasks, timeout=deadline)
+        if cancel:
+            for task in late:
+                log.warning("%s: task %s did not stop within %.1f s", self.name, task.get_name(), deadline)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._failed(task.get_name(), error)
+
+    def _log_failure(self, name: str, error: BaseException) -> None:
+        log.error("%s: task %s failed: %s", self.name, name, error, exc_info=error)
+
+
+def eager(
+    work: Coroutine[Any, Any, T], done: "Callable[[T | None, BaseException | None], None]"
+) -> "asyncio.Task[T] | None":
+    """Step `work` now; if it completes without waiting, `done` is called before this returns and no task is made.
+
+    Otherwise the rest runs as a task, which is returned. Until its first wait the work has no current task: it
+    must not use `asyncio.timeout` and the like before it has waited once. `done(result, error)` is called exactly once;
+    cancellation arrives there as `CancelledError`.
+    """
+    try:
+        waited = work.send(None)
+    except StopIteration as stop:
+        done(stop.value, None)
+        return None
+    except BaseException as error:  # a task's root: whatever it is, it is told
+        done(None, error)
+        return None
+    task = asyncio.get_running_loop().create_task(_finish(work, waited))
+    task.add_done_callback(lambda task: _tell(task, done))
+    return task
+
+
+async def _finish(work: Coroutine[Any, Any, T], waited: Any) -> T:
+    result: T = await _Rest(work, waited)
+    return result
+
+
+def _tell(task: "asyncio.Task[T]", done: "Callable[[T | None, BaseException | None], None]") -> None:
+    # By callback and not inside the task, so that a task cancelled before its first step is told as well.
+    if task.cancelled():
+        done(None, asyncio.CancelledError())
+        return
+    error = task.exception()
+    done(None if error is not None else task.result(), error)
+
+
+class _Rest:
+    """Awaits a coroutine that has already yielded once."""
+
+    __slots__ = ("work", "waited")
+
+    def __init__(self, work: Coroutine[Any, Any, Any], waited: Any) -> None:
+        self.work = work
+        self.waited = waited
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        work, waited = self.work, self.waited
+        while True:
+            if waited is not None and hasattr(waited, "_asyncio_future_blocking"):
+                waited._asyncio_future_blocking = True
+            thrown: BaseException | None = None
+            value: Any = None
+            try:
+                value = yield waited
+            except BaseException as error:
+                thrown = error
+            try:
+                waited = work.send(value) if thrown is None else work.throw(thrown)
+            except StopIteration as stop:
+                return stop.value

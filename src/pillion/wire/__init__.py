@@ -1,0 +1,1 @@
+"""Protobuf classes and the codecs between wire and model."""
