@@ -8,7 +8,7 @@ from pathlib import Path
 from . import load, report
 from .contenders import Contender, Floor, Sidecar
 from .process import BenchError
-from .rounds import Record, run_round
+from .rounds import Plan, Record, run_round
 from .works import WORKS, chosen
 
 _ROOT = Path(__file__).parent.parent
@@ -48,6 +48,11 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _check_built(options: argparse.Namespace) -> None:
+    if options.peer == str(_PEER) and not _PEER.exists():
+        raise BenchError("the peer is not built: run `make -C bench/peer`, or give --peer a path")
+
+
 def _contenders(options: argparse.Namespace) -> list[Contender]:
     measured = [Sidecar(Path(options.sidecar.split()[0]).name, options.sidecar)]
     if options.peer:
@@ -61,20 +66,13 @@ def _measure(options: argparse.Namespace, contenders: list[Contender]) -> Record
     pressure = load.Pressure(options.callers, options.seconds, options.procs, options.rate)
     load.build()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        app, port = load.start_app(Path(folder))
+        app = load.start_app(Path(folder))
+        plan = Plan(contenders, options.work, pressure, app, Path(folder))
         try:
             for number in range(options.rounds):
-                run_round(
-                    number,
-                    contenders,
-                    options.work,
-                    pressure,
-                    app_port=port,
-                    directory=Path(folder),
-                    record=record,
-                )
+                run_round(number, plan, record)
         finally:
-            app.stop()
+            app.process.stop()
     return record
 
 
@@ -83,6 +81,7 @@ def main(arguments: list[str]) -> int:
     contenders = _contenders(options)
     settings = {name: getattr(options, name) for name in ("rounds", "seconds", "callers", "rate", "procs")}
     try:
+        _check_built(options)
         record = _measure(options, contenders)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -82,7 +82,7 @@ class Sidecar:
         return True
 
     def start(self, directory: Path, app_port: int) -> Pair:
-        """One after the other, since two at once may trip over a fresh name file; then the state is seeded."""
+        """One after the other, since two at once may trip over a fresh name file; then seed the state."""
         _write_resources(directory)
         back = self._launch(CALLEE, directory, ["--app-port", str(app_port), "--app-protocol", "http"])
         try:

@@ -27,17 +27,22 @@ class Pressure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the callers saw. `generator_cpu` is the share they used of the cores they were given."""
+    """What the callers saw, and the CPU seconds they took to make the calls."""
 
     requests: int
     seconds: float
     p50_ms: float
     p99_ms: float
-    generator_cpu: float
+    generator_seconds: float
+    generator_was_the_limit: bool
 
-    @property
-    def generator_was_the_limit(self) -> bool:
-        return self.generator_cpu >= _BUSY
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The app behind every contender."""
+
+    process: Process
+    port: int
 
 
 def build() -> None:
@@ -54,13 +59,12 @@ def build() -> None:
         raise BenchError("the load generator did not build, see above") from error
 
 
-def start_app(directory: Path) -> tuple[Process, int]:
-    """The app behind every contender, and its port."""
+def start_app(directory: Path) -> App:
     (port,) = free_ports(1)
     command = [str(_BINARY), "app", "-listen", f"127.0.0.1:{port}"]
-    app = Process(command, environment=os.environ, log=directory / "app.log")
-    app.wait_until_listening(port)
-    return app, port
+    process = Process(command, environment=os.environ, log=directory / "app.log")
+    process.wait_until_listening(port)
+    return App(process, port)
 
 
 def press(call: HttpCall | GrpcCall, pressure: Pressure, *, http: int, grpc: int) -> Outcome:
@@ -78,5 +82,6 @@ def press(call: HttpCall | GrpcCall, pressure: Pressure, *, http: int, grpc: int
         seconds=result["seconds"],
         p50_ms=result["p50_us"] / 1000,
         p99_ms=result["p99_us"] / 1000,
-        generator_cpu=result["cpu_seconds"] / result["seconds"] / pressure.procs,
+        generator_seconds=result["cpu_seconds"],
+        generator_was_the_limit=result["cpu_seconds"] >= _BUSY * result["seconds"] * pressure.procs,
     )

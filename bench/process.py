@@ -28,6 +28,14 @@ class Memory:
     anonymous: int
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The machine's own count in CPU seconds over all cores: spent on processes or taken by a host; all."""
+
+    busy: float
+    total: float
+
+
 class Process:
     """One process and whatever it forks. Everything read of it is the sum over that tree."""
 
@@ -88,6 +96,13 @@ class Process:
             waiting += _children(pid)
 
 
+def machine_load() -> Load:
+    """Interrupts are left out of `busy`: on loopback they are the bench's own packets, charged to nobody."""
+    counts = [int(word) * _TICK for word in (_PROC / "stat").read_text().partition("\n")[0].split()[1:9]]
+    user, nice, system, _, _, _, _, steal = counts
+    return Load(busy=user + nice + system + steal, total=sum(counts))
+
+
 def free_ports(count: int) -> list[int]:
     """Ports nobody listened on a moment ago, all different."""
     doors = [socket.socket() for _ in range(count)]
@@ -103,7 +118,7 @@ def free_ports(count: int) -> list[int]:
 def _children(pid: int) -> list[int]:
     try:
         return [int(c) for task in (_PROC / str(pid) / "task").iterdir() for c in _words(task / "children")]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
 
 
@@ -114,14 +129,18 @@ def _words(path: Path) -> list[str]:
 def _ticks(pid: int) -> int:
     try:
         fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return 0
     return int(fields[11]) + int(fields[12])
 
 
 def _rollup(pid: int) -> Memory:
     found = {"Pss:": 0, "Anonymous:": 0}
-    for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+    try:
+        lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        lines = []
+    for line in lines:
         name, _, rest = line.partition(" ")
         if name in found:
             found[name] = int(rest.split()[0]) * 1024

@@ -46,6 +46,8 @@ def as_markdown(
         parts.append(
             "† In some round the load generator itself was the limit: the throughput is a lower bound."
         )
+    others = median(s.others for s in record.samples)
+    parts.append(f"Other processes took {others:.0%} of the machine (median of the measurements).")
     parts.append(_upkeep_table(record, names))
     parts += [_ratio_table(record, names[0], other, works) for other in names[1:]]
     return "\n\n".join(parts) + "\n"

@@ -1,5 +1,6 @@
 """What is measured: one row per kind of request, with its bytes ready made."""
 
+import argparse
 import base64
 from dataclasses import dataclass
 
@@ -103,8 +104,8 @@ WORKS = (
 
 
 def chosen(names: str) -> tuple[Work, ...]:
-    """The works of a comma-separated list, in the order of the table; `ValueError` names what is unknown."""
+    """The works of a comma-separated list, in the order of the table; an error names what is unknown."""
     wanted = {name.strip() for name in names.split(",")}
     if unknown := wanted - {work.name for work in WORKS}:
-        raise ValueError(f"no such work: {', '.join(sorted(unknown))}")
+        raise argparse.ArgumentTypeError(f"no such work: {', '.join(sorted(unknown))}")
     return tuple(work for work in WORKS if work.name in wanted)

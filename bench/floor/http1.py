@@ -1,4 +1,4 @@
-"""HTTP/1 at both ends of the floor: the server the caller speaks to, and the pooled connections to the app."""
+"""HTTP/1 at both ends of the floor: the server for the caller, and the pooled connections to the app."""
 
 import asyncio
 from collections.abc import Callable

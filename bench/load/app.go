@@ -9,12 +9,13 @@ import (
 )
 
 // The app answers every call with these bytes, save the two questions a sidecar asks when it starts.
-const (
-	answer        = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"pong\":true}"
-	notFound      = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-	noTopics      = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
-	configPath    = " /dapr/config "
-	subscribePath = " /dapr/subscribe "
+var (
+	answer   = []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"pong\":true}")
+	notFound = []byte("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+	noTopics = []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]")
+
+	configPath    = []byte(" /dapr/config ")
+	subscribePath = []byte(" /dapr/subscribe ")
 )
 
 func runApp(args []string) error {
@@ -40,9 +41,9 @@ func runApp(args []string) error {
 func serve(conn net.Conn) {
 	defer conn.Close()
 	from := bufio.NewReaderSize(conn, 16<<10)
+	var m message
 	for {
-		m, err := readMessage(from, func([]byte) bool { return false })
-		if err != nil {
+		if err := m.read(from, neverBodiless); err != nil {
 			return
 		}
 		if _, err := conn.Write(reply(m.first)); err != nil {
@@ -53,10 +54,12 @@ func serve(conn net.Conn) {
 
 func reply(first []byte) []byte {
 	switch {
-	case bytes.Contains(first, []byte(configPath)):
-		return []byte(notFound)
-	case bytes.Contains(first, []byte(subscribePath)):
-		return []byte(noTopics)
+	case bytes.Contains(first, configPath):
+		return notFound
+	case bytes.Contains(first, subscribePath):
+		return noTopics
 	}
-	return []byte(answer)
+	return answer
 }
+
+func neverBodiless([]byte) bool { return false }

@@ -44,12 +44,12 @@ func requestBytes(host, method, path, body string) []byte {
 
 func httpCaller(conn net.Conn, request []byte) caller {
 	from := bufio.NewReaderSize(conn, 16<<10)
+	var m message
 	return func() error {
 		if _, err := conn.Write(request); err != nil {
 			return err
 		}
-		m, err := readMessage(from, isBodiless)
-		if err != nil {
+		if err := m.read(from, isBodiless); err != nil {
 			return err
 		}
 		if m.first[9] != '2' {

@@ -20,28 +20,27 @@ var (
 	errTooShort = errors.New("malformed first line")
 )
 
-// readMessage reads one message and throws its body away. The first line is only valid until the next read.
-func readMessage(from *bufio.Reader, bodiless func(first []byte) bool) (message, error) {
-	var m message
+// read takes one message off the connection in place of the one before, and throws its body away.
+func (m *message) read(from *bufio.Reader, bodiless func(first []byte) bool) error {
 	line, err := from.ReadSlice('\n')
 	if err != nil {
-		return m, err
+		return err
 	}
-	m.first = append(m.first, line...)
+	*m = message{first: append(m.first[:0], line...)}
 	if len(m.first) < 12 {
-		return m, errTooShort
+		return errTooShort
 	}
 	if err := m.readHeaders(from); err != nil {
-		return m, err
+		return err
 	}
 	if bodiless(m.first) {
-		return m, nil
+		return nil
 	}
 	if m.chunked {
-		return m, skipChunks(from)
+		return skipChunks(from)
 	}
 	_, err = from.Discard(m.length)
-	return m, err
+	return err
 }
 
 func (m *message) readHeaders(from *bufio.Reader) error {
@@ -65,7 +64,7 @@ func (m *message) readHeaders(from *bufio.Reader) error {
 }
 
 func hasName(line, name []byte) bool {
-	return len(line) > len(name) && line[len(name)-1] == ':' && bytes.EqualFold(line[:len(name)], name)
+	return len(line) >= len(name) && bytes.EqualFold(line[:len(name)], name)
 }
 
 func skipChunks(from *bufio.Reader) error {

@@ -7,6 +7,7 @@ go 1.22.6
 require (
 	github.com/dapr/components-contrib v1.14.0-rc.6
 	github.com/dapr/dapr v1.14.0
+	github.com/dapr/kit v0.13.1-0.20240724000121-26b564d9d0f5
 )
 
 replace (
