@@ -41,7 +41,9 @@ def rpc_error(error: ApiError) -> RpcError:
     fault = error.fault
     details = b""
     if fault.rpc_details is not Shape.NONE:
-        details = wire.status(fault.rpc, error.message, [_rpc_detail(kind, error) for kind in fault.rpc_details.value])
+        details = wire.status(
+            fault.rpc, error.message, [_rpc_detail(kind, error) for kind in fault.rpc_details.value]
+        )
     return RpcError(fault.rpc, error.message, details=details)
 
 

@@ -34,7 +34,9 @@ class GrpcApi:
     streams: dict[bytes, StreamHandler] = field(default_factory=dict)
     fallback: StreamHandler | None = None
 
-    def serve(self, prefix: bytes, unary: Mapping[str, Unary], streams: Mapping[str, Streaming] | None = None) -> None:
+    def serve(
+        self, prefix: bytes, unary: Mapping[str, Unary], streams: Mapping[str, Streaming] | None = None
+    ) -> None:
         """Add a service's methods by name."""
         for name, operation in unary.items():
             self.unary[prefix + name.encode()] = self._unary(operation)

@@ -111,7 +111,7 @@ class Front:
     served: Served
     body_limit: int | None = None
     admit: Callable[[Request, bool], Reply | None] | None = None
-    """Looks at each request (and whether its route is open) before its operation: CORS, token, baggage. A Reply refuses or answers it."""
+    """Looks at each request (and whether its route is open) first: CORS, token, baggage. A Reply answers it."""
     finish: Callable[[Request, Reply], None] | None = None
     """May add headers to every reply (CORS)."""
     call: Callable[[Request], Call] | None = None
@@ -141,7 +141,9 @@ class HttpApi:
         try:
             path, route, params = self._find(request.method, raw.decode("latin-1"))
         except ValueError:
-            self._answer(request, responder, started, "", Reply(400, [_TEXT], b"400 Bad Request"), traced=False)
+            self._answer(
+                request, responder, started, "", Reply(400, [_TEXT], b"400 Bad Request"), traced=False
+            )
             return
         label = path if route.label is None else route.label(params)
         front = self._front
@@ -161,7 +163,14 @@ class HttpApi:
             responder.on_disconnect(lambda: _cancel(task))
 
     def _answer(
-        self, request: Request, responder: Responder, started: float, label: str, reply: Reply, *, traced: bool
+        self,
+        request: Request,
+        responder: Responder,
+        started: float,
+        label: str,
+        reply: Reply,
+        *,
+        traced: bool,
     ) -> None:
         front = self._front
         if isinstance(request.body, Stream) and not request.body.ended:
@@ -191,7 +200,9 @@ class HttpApi:
                 if (params := compiled.match_tail(parts)) is not None:
                     return path, compiled.route, params
             if path.endswith("/"):
-                return self._find(method, path.rstrip("/")) if path.rstrip("/") else (path, self._fallback, ())
+                return (
+                    self._find(method, path.rstrip("/")) if path.rstrip("/") else (path, self._fallback, ())
+                )
         check_escapes(path)
         return path, self._fallback, ()
 
