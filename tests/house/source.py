@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
@@ -38,9 +38,10 @@ class Module:
         return str(self.path.relative_to(PROJECT) if inside else self.path)
 
 
-def modules() -> list[Module]:
-    """Every Python file of `src`, in order."""
-    return [Module(path) for path in sorted(SOURCE.rglob("*.py"))]
+@cache
+def modules() -> tuple[Module, ...]:
+    """Every Python file of `src`, in order; parsed once for all house tests."""
+    return tuple(Module(path) for path in sorted(SOURCE.rglob("*.py")))
 
 
 def classes(module: Module) -> Iterator[ast.ClassDef]:

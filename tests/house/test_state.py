@@ -82,7 +82,9 @@ def parsed(tmp_path: Path, text: str) -> Module:
 
 
 def test_no_module_of_src_holds_state() -> None:
-    assert [place for module in modules() for place in stateful(module)] == []
+    # A file of the test kit is a list of checks, filled by a decorator as it is imported: no part of a runtime.
+    running = [module for module in modules() if "testing" not in module.path.parts]
+    assert [place for module in running for place in stateful(module)] == []
 
 
 def test_no_function_rebinds_a_global() -> None:
