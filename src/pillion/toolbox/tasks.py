@@ -129,7 +129,7 @@ class _Rest:
             value: Any = None
             try:
                 value = yield waited
-            except BaseException as error:
+            except BaseException as error:  # whatever is thrown in is handed on to the work
                 thrown = error
             try:
                 waited = work.send(value) if thrown is None else work.throw(thrown)
