@@ -94,9 +94,7 @@ class SqliteFile:
         self._jobs = queue.SimpleQueue()
         self._ended = self._loop.create_future()
         ready: asyncio.Future[None] = self._loop.create_future()
-        thread = threading.Thread(
-            target=self._live, args=(ready,), name=f"sqlite {self.path}", daemon=True
-        )
+        thread = threading.Thread(target=self._live, args=(ready,), name=f"sqlite {self.path}", daemon=True)
         self._thread = thread
         thread.start()
         try:
@@ -223,7 +221,7 @@ class SqliteFile:
             db.execute(begin)
             value = job.work(db)
             db.execute("COMMIT")
-        except BaseException as error:  # noqa: BLE001 - the job's root: told to whoever asked
+        except BaseException as error:  # the job's root: told to whoever asked
             _rollback(db)
             return _Done(job, error=translated(error, self.path))
         return _Done(job, value)
@@ -236,11 +234,7 @@ class SqliteFile:
         try:
             return self._prepared()
         except sqlite3.DatabaseError as error:
-            if (
-                _code(error) not in _CORRUPT
-                or not self.habits.replace_corrupt
-                or self.path == MEMORY
-            ):
+            if _code(error) not in _CORRUPT or not self.habits.replace_corrupt or self.path == MEMORY:
                 raise
         return self._replaced()
 
@@ -408,9 +402,7 @@ def _take(turn: FileLock) -> None:
         raise busy
 
 
-def _resolve(
-    answer: "asyncio.Future[None] | None", error: BaseException | None
-) -> None:
+def _resolve(answer: "asyncio.Future[None] | None", error: BaseException | None) -> None:
     if answer is None or answer.done():
         return
     if error is not None:
