@@ -9,7 +9,16 @@ REMEMBERED = 1024
 """Names remembered in canonical form; past it the memory starts anew."""
 
 OWN = frozenset(
-    (b"connection", b"content-length", b"date", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+    (
+        b"connection",
+        b"content-length",
+        b"date",
+        b"host",
+        b"keep-alive",
+        b"proxy-connection",
+        b"transfer-encoding",
+        b"upgrade",
+    )
 )
 """Fields of the framing: a connection writes them itself, whatever it is told."""
 
@@ -32,7 +41,9 @@ class Names(dict[bytes, bytes]):
     def __missing__(self, name: bytes) -> bytes:
         if len(self) >= REMEMBERED:
             self.clear()
-        prefix = self[name] = b"" if name.lower() in OWN or not is_token(name) else b"\r\n%b: " % canonical(name)
+        prefix = self[name] = (
+            b"" if name.lower() in OWN or not is_token(name) else b"\r\n%b: " % canonical(name)
+        )
         return prefix
 
 
@@ -48,7 +59,9 @@ def canonical(name: bytes) -> bytes:
     return b"-".join(word[:1].upper() + word[1:] for word in name.split(b"-"))
 
 
-def lines(start: bytes, fields: Iterable[tuple[bytes, bytes]], names: Names) -> tuple[list[bytes], dict[bytes, bytes] | None]:
+def lines(
+    start: bytes, fields: Iterable[tuple[bytes, bytes]], names: Names
+) -> tuple[list[bytes], dict[bytes, bytes] | None]:
     """The pieces of a head without its end, and those of the `OWN` fields that were given."""
     pieces = [start]
     told: dict[bytes, bytes] | None = None
@@ -62,19 +75,17 @@ def lines(start: bytes, fields: Iterable[tuple[bytes, bytes]], names: Names) -> 
     return pieces, told
 
 
-def joined(pieces: list[bytes]) -> bytes:
-    """The head in one piece. A line break hidden in a value is turned into spaces: it must not start a field of its own."""
+def joined(pieces: list[bytes], tail: bytes, body: bytes = b"") -> bytes:
+    """Start line and fields, our own `tail`, and the body in one piece.
+
+    A line break hidden in a value becomes a space: it must not start a field of its own.
+    """
     head = b"".join(pieces)
-    breaks = head.count(b"\n")
-    if breaks == head.count(b"\r") == len(pieces) // 2 + 1:
-        return head
-    return b"".join(_honest(pieces))
-
-
-def _honest(pieces: list[bytes]) -> list[bytes]:
-    # Start line and end stand for themselves; in between, values follow prefixes.
-    middle = [piece.replace(b"\r", b" ").replace(b"\n", b" ") if at % 2 else piece for at, piece in enumerate(pieces[1:-1])]
-    return [pieces[0], *middle, pieces[-1]]
+    breaks = (len(pieces) >> 1) + pieces[0].count(b"\n")
+    if not head.count(b"\n") == breaks == head.count(b"\r"):
+        values = [value.replace(b"\r", b" ").replace(b"\n", b" ") for value in pieces[2::2]]
+        head = pieces[0] + b"".join(map(bytes.__add__, pieces[1::2], values))
+    return b"".join((head, tail, body))
 
 
 class StatusLines:
