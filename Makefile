@@ -3,14 +3,16 @@
 #   make test      lint and the whole suite; as root on Debian it also installs the servers that the tests start
 #   make bench     measure a sidecar: make bench ARGS="--floor --peer"
 
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .venv-demo
 
-# A command of the environment, and the tools that came into it as wheels, go before the machine's.
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Commands of the environment, and tools that came into it as wheels, go before the machine's.
+WITH_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench servers venv python clean check-lint check-ruff check-format check-types check-imports
@@ -26,12 +28,12 @@ venv: python
 
 demo: python
 	@$(PYTHON) tools/venv.py $(DEMO) --copy -r examples/01-orders/requirements.txt
-	@PATH="$(CURDIR)/$(DEMO)/bin:$$PATH" $(DEMO)/bin/python examples/01-orders/demo.py
+	@$(DEMO)/bin/python examples/01-orders/demo.py
 
 # Lint goes first and does not keep the tests from running: one run shows everything. The runner's closing line is last.
 test: venv servers
 	@status=0; $(MAKE) --no-print-directory -k check-lint || { status=1; echo "LINT FAILED, see above"; }; \
-	$(BIN)/python -m pytest $(ARGS) || status=1; exit $$status
+	$(WITH_VENV) $(BIN)/python -m pytest $(ARGS) || status=1; exit $$status
 
 lint: venv
 	@$(MAKE) --no-print-directory -k check-lint
@@ -54,7 +56,7 @@ servers: venv
 	@$(BIN)/python tools/needs.py
 
 bench: venv
-	@$(BIN)/python -m bench $(ARGS)
+	@$(WITH_VENV) $(BIN)/python -m bench $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist tests/h2spec/bin tests/scenes/js/node_modules

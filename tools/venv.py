@@ -18,6 +18,8 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 PIP = ["-m", "pip", "--disable-pip-version-check", "--no-input"]
 QUIET = ["--quiet", "--progress-bar", "off"]
+BASE = str(getattr(sys, "_base_executable", sys.executable))
+"""The interpreter under the environment we may have been started from: that one may be the one to replace."""
 
 
 class Failed(Exception):
@@ -87,8 +89,8 @@ def create(folder: Path) -> None:
     if plain(folder):
         return
     if system_pip():
-        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])
-        run([sys.executable, *PIP, "--python", str(interpreter(folder)), "install", *QUIET, "pip"])
+        run([BASE, "-m", "venv", "--clear", "--without-pip", str(folder)])
+        run([BASE, *PIP, "--python", str(interpreter(folder)), "install", *QUIET, "pip"])
     elif os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get"):
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "update", "-qq"], quiet)
@@ -102,14 +104,14 @@ def create(folder: Path) -> None:
 def plain(folder: Path) -> bool:
     """Try the ordinary way."""
     asked = subprocess.run(
-        [sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, stdin=subprocess.DEVNULL
+        [BASE, "-m", "venv", "--clear", str(folder)], capture_output=True, stdin=subprocess.DEVNULL
     )
     return asked.returncode == 0
 
 
 def system_pip() -> bool:
     """Whether this interpreter has a pip new enough to install into another environment."""
-    asked = [sys.executable, *PIP, "--python", sys.executable, "--version"]
+    asked = [BASE, *PIP, "--python", BASE, "--version"]
     return subprocess.run(asked, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
 
 
