@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pillion.wire.proto import rpc
+import orjson
+from google.protobuf.json_format import MessageToDict
+
+from pillion.wire.proto import message_class, rpc, wellknown
 
 
 def status(code: int, message: str, details: Iterable[Any]) -> bytes:
@@ -30,3 +33,23 @@ def bad_request(violations: Sequence[tuple[str, str]]) -> "rpc.BadRequest":
     for field, text in violations:
         made.field_violations.add(field=field, description=text)
     return made
+
+
+def status_json(code: int, message: str, details: Sequence[bytes]) -> bytes:
+    """A status as an HTTP caller of a gRPC app sees it: `{"code":5, "message":"..."}`, spaced as Dapr's is.
+
+    `details` are serialized Any; one of a type we do not know is shown by its type alone.
+    """
+    parts = [f'"code":{code}'.encode(), b'"message":' + orjson.dumps(message)]
+    if details:
+        parts.append(b'"details":' + orjson.dumps([_detail(each) for each in details]))
+    return b"{" + b", ".join(parts) + b"}"
+
+
+def _detail(packed: bytes) -> dict[str, Any]:
+    wrapped = wellknown.Any.FromString(packed)
+    try:
+        made = message_class(wrapped.type_url.rpartition("/")[2]).FromString(wrapped.value)
+    except KeyError:
+        return {"@type": wrapped.type_url}
+    return {"@type": wrapped.type_url, **MessageToDict(made)}

@@ -1,0 +1,129 @@
+"""Service invocation over HTTP: by path, by header, by basic credentials.
+
+It is the API's fallback: whatever path or method no other route knows may be a call of an app.
+"""
+
+import base64
+import binascii
+from typing import Final
+from urllib.parse import unquote
+
+from pillion.edge.http.api import Ask, Reply
+from pillion.edge.render import JSON_TYPE
+from pillion.model.errors import DIRECT_INVOKE, DIRECT_INVOKE_NO_APP, ApiError
+from pillion.model.invoke import Outcome
+from pillion.services.invoke import InvokeService, http_status
+from pillion.toolbox.stream import Body, BodyTooLarge, Stream, whole
+from pillion.wire.errors import status_json
+
+_PREFIX: Final = "/v1.0/invoke/"
+_TEXT: Final = b"text/plain; charset=utf-8"
+_SNIFFED: Final = 512
+_MARKUP: Final = (
+    b"<!doctype html",
+    b"<html",
+    b"<head",
+    b"<body",
+    b"<script",
+    b"<div",
+    b"<p>",
+    b"<h1",
+    b"<a ",
+    b"<!--",
+)
+_MAGIC: Final = (
+    (b"\x89PNG\x0d\x0a\x1a\x0a", b"image/png"), (b"\xff\xd8\xff", b"image/jpeg"), (b"GIF8", b"image/gif"),
+    (b"%PDF-", b"application/pdf"), (b"PK\x03\x04", b"application/zip"), (b"\x1f\x8b\x08", b"application/x-gzip"),
+    (b"<?xml", b"text/xml; charset=utf-8"),
+)  # fmt: skip
+
+
+class Invocations:
+    """Reads whom a request is for, in the order Dapr looks: `dapr-app-id`, basic credentials, the path."""
+
+    def __init__(self, service: InvokeService, *, allowed: bool = True) -> None:
+        self._service = service
+        self._allowed = allowed
+
+    async def fallback(self, ask: Ask) -> Reply:
+        """The operation of everything that is no other route's."""
+        found = _addressee(ask) if self._allowed else None
+        if found is None:
+            raise ApiError(DIRECT_INVOKE_NO_APP)
+        app_id, path = found
+        request = ask.request
+        try:
+            outcome = await self._service.http(
+                app_id, path, request.method.decode("latin-1"), ask.query, request.headers, request.body,
+                deadline=ask.call.deadline,
+            )  # fmt: skip
+        except BodyTooLarge as error:
+            raise ApiError(DIRECT_INVOKE, app_id=app_id, why=str(error)) from error
+        return await rendered(outcome)
+
+
+async def rendered(outcome: Outcome) -> Reply:
+    """An app's answer as an HTTP answer."""
+    if outcome.is_http:
+        return await _http(outcome)
+    headers = [pair for pair in outcome.headers if pair[0] not in (b"content-type", b"content-length")]
+    if outcome.status:
+        headers.append((b"content-type", _TEXT))
+        return Reply(
+            http_status(outcome), headers, status_json(outcome.status, outcome.message, outcome.details)
+        )
+    if outcome.content_type:
+        headers.append((b"content-type", outcome.content_type.encode()))
+    return Reply(200, headers, outcome.body)
+
+
+async def _http(outcome: Outcome) -> Reply:
+    headers, body, status = outcome.headers, outcome.body, outcome.status
+    if status < 200 or status in (204, 304):
+        return Reply(status, headers, b"")
+    if status >= 400 and isinstance(body, Stream):
+        body = await whole(body)
+    if not any(name == b"content-type" for name, _ in headers):
+        headers.append(JSON_TYPE if status >= 400 else (b"content-type", _sniffed(body)))
+    return Reply(status, headers, body)
+
+
+def _addressee(ask: Ask) -> tuple[str, str] | None:
+    """App id and method as written, None when the request names no app."""
+    app_id = ask.header(b"dapr-app-id") or _credentials(ask.header(b"authorization"))
+    if app_id:
+        return app_id, ask.path.lstrip("/")
+    path = ask.path
+    if not path.startswith(_PREFIX):
+        return None
+    if path.startswith(("http:", "https:"), len(_PREFIX)):
+        # Cleaning the path has folded the two slashes of a full URL: take it as it was sent.
+        path = ask.request.target.partition(b"?")[0].decode("latin-1")
+    app_id, found, method = path[len(_PREFIX) :].partition("/method/")
+    return (unquote(app_id), method) if found and app_id else None
+
+
+def _credentials(value: str) -> str:
+    scheme, _, encoded = value.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return password if user == "dapr-app-id" else ""
+
+
+def _sniffed(body: Body) -> bytes:
+    """A content type for an answer that has none, as Go's server would guess it; a stream is not looked into."""
+    if isinstance(body, Stream):
+        return _TEXT
+    start = body[:_SNIFFED]
+    text = start.lstrip(b"\t\n\x0c\r ")
+    if text[:16].lower().startswith(_MARKUP):
+        return b"text/html; charset=utf-8"
+    for magic, kind in _MAGIC:
+        if text.startswith(magic):
+            return kind
+    binary = any(byte < 9 or 14 <= byte < 27 or 28 <= byte < 32 or byte == 11 for byte in start)
+    return b"application/octet-stream" if binary else _TEXT

@@ -1,0 +1,146 @@
+"""Service invocation's decisions: who is meant, what the method is, which headers travel."""
+
+import posixpath
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+from pillion.model.invoke import Pairs
+
+HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection",
+        b"transfer-encoding", b"upgrade", b"te", b"trailer", b"http2-settings",
+    )
+)  # fmt: skip
+"""Headers that belong to one connection and are not passed on (RFC 9110 §7.6.1)."""
+
+_NOT_FORWARDED: Final = HOP_BY_HOP | {b"dapr-app-id", b"destination-app-id", b"host"}
+
+_STATUS_OF_CODE: Final = (200, 408, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401)
+_CODE_OF_STATUS: Final = {
+    408: 1, 500: 2, 400: 13, 504: 4, 404: 5, 409: 6, 403: 7, 401: 16, 429: 8, 501: 12, 503: 14,
+}  # fmt: skip
+
+
+class InvalidTarget(ValueError):
+    """The app id is not one; the text is what a client sees."""
+
+
+class InvalidMethod(ValueError):
+    """The method has characters it must not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Who is meant: an app of a namespace, or an address outside."""
+
+    app_id: str
+    namespace: str = ""
+    url: str = ""
+
+
+def target(text: str, namespace: str) -> Target:
+    """Read `id`, `id.namespace` or a full `http(s)://host[:port]`; a missing namespace is our own."""
+    if text.startswith(("http://", "https://")):
+        return Target(text, url=text.rstrip("/"))
+    if not text:
+        raise InvalidTarget("app id is empty")
+    app_id, dot, rest = text.partition(".")
+    if "." in rest or ":" in text or "/" in text or not app_id or (dot and not rest):
+        raise InvalidTarget(f"invalid app id {text}")
+    return Target(app_id, rest or namespace)
+
+
+def method(path: str) -> str:
+    """A method as the app will see it: decoded, cleaned, without leading and trailing slash.
+
+    Raises InvalidMethod for `#`, `?` and control characters, which could change what is called.
+    """
+    text = unquote(path) if "%" in path else path
+    for letter in text:
+        if letter in "#?" or letter < " " or letter == "\x7f":
+            raise InvalidMethod(f'invalid method: method contains forbidden character: "{text}"')
+    if "//" in text or "/." in text or text.endswith("/") or text.startswith((".", "/")):
+        text = posixpath.normpath("/" + text).lstrip("/")
+    return "" if text == "." else text
+
+
+def forwarded(headers: Pairs) -> Pairs:
+    """The caller's headers less what belongs to its connection or to us."""
+    named = _named_by_connection(headers)
+    return [
+        pair for pair in headers
+        if pair[0] not in _NOT_FORWARDED and not pair[0].endswith(b"-bin") and pair[0] not in named
+    ]  # fmt: skip
+
+
+def returned(headers: Pairs) -> Pairs:
+    """The app's headers less what belongs to its connection; the length is the transport's to say."""
+    named = _named_by_connection(headers)
+    return [
+        pair for pair in headers
+        if pair[0] not in HOP_BY_HOP and pair[0] != b"content-length" and pair[0] not in named
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """How this sidecar presents itself to others; the bytes are made once."""
+
+    app_id: bytes
+    namespace: bytes
+    host: bytes
+    address: bytes
+
+    def addressed(self, headers: Pairs, callee: str) -> Pairs:
+        """The headers of a call to another sidecar: ours first, spoofed ones gone, the forwarding trail appended."""
+        kept = [pair for pair in headers if pair[0] not in _OURS]
+        forwarding = b"for=%b;by=%b;host=%b" % (self.address, self.address, self.host)
+        return [
+            *kept,
+            (b"dapr-caller-app-id", self.app_id),
+            (b"dapr-caller-namespace", self.namespace),
+            (b"dapr-callee-app-id", callee.encode()),
+            (b"destination-app-id", callee.encode()),
+            (b"x-forwarded-for", self.address),
+            (b"x-forwarded-host", self.host),
+            (b"forwarded", forwarding),
+        ]
+
+    def introduced(self, headers: Pairs, callee: str) -> Pairs:
+        """The headers of a call to our own app."""
+        kept = [pair for pair in headers if pair[0] not in _OURS]
+        return [
+            *kept,
+            (b"dapr-caller-app-id", self.app_id),
+            (b"dapr-caller-namespace", self.namespace),
+            (b"dapr-callee-app-id", callee.encode()),
+        ]
+
+
+_OURS: Final = frozenset(
+    (b"dapr-caller-app-id", b"dapr-caller-namespace", b"dapr-callee-app-id", b"destination-app-id")
+)
+
+
+def status_of(code: int) -> int:
+    """The HTTP status that stands for a gRPC code."""
+    return _STATUS_OF_CODE[code] if 0 <= code < len(_STATUS_OF_CODE) else 500
+
+
+def code_of(status: int) -> int:
+    """The gRPC code that stands for an HTTP status."""
+    return 0 if 200 <= status < 300 else _CODE_OF_STATUS.get(status, 2)
+
+
+def _named_by_connection(headers: Pairs) -> frozenset[bytes]:
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            return frozenset(
+                each.strip().lower()
+                for key, text in headers
+                if key == b"connection"
+                for each in text.split(b",")
+            )
+    return frozenset()

@@ -1,0 +1,108 @@
+"""The hand-written codec of the sidecar-to-sidecar messages agrees with the generated classes."""
+
+import pytest
+
+from pillion.model.invoke import Invocation, Outcome
+from pillion.wire.internals import Codec, piece, read_piece
+from pillion.wire.proto import internals
+from pillion.wire.scan import Malformed
+
+HEADERS = [
+    (b"accept", b"*/*"),
+    (b"x-many", b"a"),
+    (b"x-many", b"b"),
+    (b"x-long", b"v" * 300),
+    (b"x-empty", b""),
+    (b"x-bin", b"\xff\x00"),
+]
+PLAIN = HEADERS[:1] + HEADERS[3:5]
+
+
+def invocation(headers: list[tuple[bytes, bytes]]) -> Invocation:
+    return Invocation("b", "orders/1", "PUT", list(headers), query="q=1", content_type="text/plain")
+
+
+def as_map(pairs: list[tuple[bytes, bytes]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name.decode(), []).append(value.decode())
+    return found
+
+
+@pytest.mark.parametrize("headers", [PLAIN, HEADERS[:5], []])
+@pytest.mark.parametrize("data", [b"", b"x", b"y" * 70_000])
+def test_a_leading_request_reads_as_the_generated_class_reads_it(
+    headers: list[tuple[bytes, bytes]], data: bytes
+) -> None:
+    made = internals.InternalInvokeRequestStream.FromString(Codec().leading(invocation(headers), data))
+    assert {name: list(entry.values) for name, entry in made.request.metadata.items()} == as_map(headers)
+    assert (made.request.ver, made.request.message.method) == (1, "orders/1")
+    assert made.request.message.HasField("data") and not made.request.message.data.value
+    assert made.request.message.http_extension.querystring == "q=1"
+    assert made.request.message.content_type == "text/plain"
+    assert (made.payload.data, made.payload.seq) == (data, 0)
+
+
+@pytest.mark.parametrize("headers", [PLAIN, HEADERS[:5], []])
+def test_what_the_generated_class_writes_is_read_back(headers: list[tuple[bytes, bytes]]) -> None:
+    made = internals.InternalInvokeRequestStream()
+    made.request.ver = internals.V1
+    for name, values in as_map(headers).items():
+        made.request.metadata[name].values.extend(values)
+    made.request.message.method = "orders/1"
+    made.request.message.http_extension.verb = 4
+    made.payload.data = b"hello"
+    leading = Codec().read_leading(made.SerializeToString())
+    assert (leading.invocation.method, leading.invocation.verb, leading.data) == ("orders/1", "PUT", b"hello")
+    assert as_map(leading.invocation.headers) == as_map(headers)
+
+
+def test_an_answer_survives_both_ways_with_status_details_and_trailers() -> None:
+    detail = b"\x0a\x03t/x\x12\x01z"
+    outcome = Outcome(5, list(PLAIN), content_type="a/b", trailers=[(b"x-t", b"v")], message="no", details=(detail,))
+    codec = Codec()
+    made = internals.InternalInvokeResponseStream.FromString(codec.answer(outcome, b"body"))
+    assert (made.response.status.code, made.response.status.message) == (5, "no")
+    assert made.response.status.details[0].type_url == "t/x"
+    assert made.response.message.content_type == "a/b"
+    assert made.response.trailers["x-t"].values == ["v"]
+    again, data = codec.read_answer(made.SerializeToString())
+    assert data == b"body"
+    assert (again.status, again.message, again.details, again.content_type) == (5, "no", (detail,), "a/b")
+    assert sorted(again.headers) == sorted(PLAIN) and again.trailers == [(b"x-t", b"v")]
+
+
+def test_the_unary_form_carries_the_body_in_its_message() -> None:
+    codec = Codec()
+    made = internals.InternalInvokeRequest.FromString(codec.request(invocation(PLAIN), b"body"))
+    assert made.message.data.value == b"body"
+    asked, data = codec.read_request(made.SerializeToString())
+    assert (asked.method, data) == ("orders/1", b"body")
+    answer = internals.InternalInvokeResponse.FromString(codec.response(Outcome(200, type_url="t"), b"back"))
+    assert (answer.message.data.type_url, answer.message.data.value) == ("t", b"back")
+    outcome, data = codec.read_response(answer.SerializeToString())
+    assert (outcome.status, outcome.type_url, data) == (200, "t", b"back")
+
+
+def test_pieces_are_numbered() -> None:
+    assert read_piece(piece(b"abc", 7)) == (b"abc", 7, False)
+    assert internals.InternalInvokeRequestStream.FromString(piece(b"abc", 300)).payload.seq == 300
+
+
+def test_a_leading_message_without_a_request_is_malformed() -> None:
+    with pytest.raises(Malformed, match="leading chunk"):
+        Codec().read_leading(piece(b"x", 0))
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 5, 9, 20])
+def test_cut_off_bytes_never_read_as_a_message(cut: int) -> None:
+    whole = Codec().leading(invocation(PLAIN), b"x" * 50)
+    with pytest.raises((Malformed, UnicodeDecodeError)):
+        Codec().read_leading(whole[:-cut])
+
+
+def test_the_caches_stay_bounded() -> None:
+    codec = Codec()
+    for number in range(5000):
+        codec.leading(invocation([(b"x", str(number).encode())]), b"")
+    assert len(codec._made) <= 2048
