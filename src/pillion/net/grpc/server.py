@@ -1,0 +1,167 @@
+"""A gRPC port: listeners, their connections, and which handler a path has."""
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pillion.net.grpc.call import ServedCall
+from pillion.net.http2.connection import Http2Connection, Http2Limits
+from pillion.net.http2.frames import (
+    FRAME_BYTES,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
+    settings_frame,
+)
+from pillion.net.http2.hpack import Encoder
+from pillion.net.rpc import Code, GrpcLimits, GrpcService, RpcError, StreamHandler
+from pillion.net.wheel import Wheel
+
+log = logging.getLogger("pillion.net")
+
+CUT_SECONDS = 2.0
+"""How long calls may take to end once their connections are cut."""
+
+
+class ServerConnection(Http2Connection):
+    """One client of a gRPC port."""
+
+    is_server = True
+
+    def __init__(self, site: "GrpcServer") -> None:
+        super().__init__(site.http2_limits, site.wheel)
+        self.site = site
+        site.connections.add(self)
+
+    def greeting(self) -> bytes:
+        return settings_frame(
+            {MAX_FRAME_SIZE: FRAME_BYTES, MAX_HEADER_LIST_SIZE: self.limits.header_list_bytes}
+        )
+
+    def settled(self) -> None:
+        # In a frame of its own: the first says what Dapr's first says, and nothing else.
+        self.out.append(settings_frame({MAX_CONCURRENT_STREAMS: self.limits.max_streams}))
+
+    def accept(self, sid: int) -> ServedCall:
+        return ServedCall(self, sid)
+
+    def ended(self, error: str) -> None:
+        self.site.left(self)
+
+
+class GrpcServer:
+    """Serves one `GrpcService` on any number of addresses.
+
+    `close` lets running calls end (GOAWAY first, so that clients go elsewhere), and cuts what is left after its
+    grace. Safe to close unopened and twice.
+    """
+
+    def __init__(
+        self, service: GrpcService, limits: GrpcLimits | None = None, *, wheel: Wheel | None = None
+    ) -> None:
+        limits = limits or GrpcLimits()
+        self.service = service
+        self.unary = service.unary
+        self.message_bytes = limits.message_bytes
+        self.loop = asyncio.get_running_loop()
+        self.wheel = wheel or Wheel(self.loop)
+        self._own_wheel = wheel is None
+        self.http2_limits = Http2Limits(
+            header_list_bytes=limits.header_list_bytes,
+            keepalive_after=limits.keepalive_after,
+            keepalive_timeout=limits.keepalive_timeout,
+            min_ping_interval=limits.min_ping_interval,
+            idle_timeout=limits.idle_timeout,
+        )
+        self.encoder = Encoder()
+        self.time = time.perf_counter
+        self.connections: set[ServerConnection] = set()
+        self.calls: set[asyncio.Task[Any]] = set()
+        """Handlers that wait for something."""
+        self._listeners: list[asyncio.Server] = []
+        self._emptied: asyncio.Future[None] | None = None
+
+    async def listen(self, hosts: Sequence[str], port: int, *, tls: ssl.SSLContext | None = None) -> int:
+        """Serve TCP on every host; the port, chosen if 0. Raises OSError and listens nowhere if one is taken."""
+        opened: list[asyncio.Server] = []
+        try:
+            for host in hosts:
+                opened.append(
+                    await self.loop.create_server(self._connection, host, port, ssl=tls, backlog=1024)
+                )
+                port = opened[-1].sockets[0].getsockname()[1]
+        except OSError:
+            for listener in opened:
+                listener.close()
+            raise
+        self._listeners += opened
+        return port
+
+    async def listen_socket(self, bound: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
+        """Serve a socket that is bound already."""
+        self._listeners.append(
+            await self.loop.create_server(self._connection, sock=bound, ssl=tls, backlog=1024)
+        )
+
+    async def listen_unix(self, path: str) -> None:
+        """Serve a Unix socket."""
+        self._listeners.append(await self.loop.create_unix_server(self._connection, path, backlog=1024))
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Stop listening; wait up to `grace` seconds for running calls; cut the rest."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+        for connection in list(self.connections):
+            connection.drain()
+        if grace > 0:
+            await self._empty(grace)
+        for connection in list(self.connections):
+            connection.cut()
+        await self._empty(CUT_SECONDS)
+        if self.calls:
+            await asyncio.wait(self.calls, timeout=CUT_SECONDS)
+        for call in self.calls:
+            log.warning("a call did not end within %.1f s: %s", CUT_SECONDS, call.get_name())
+        if self._own_wheel:
+            self.wheel.close()
+
+    def stream_handler(self, path: bytes) -> StreamHandler | RpcError:
+        """Who serves a path that is not unary, or why nobody does."""
+        handler = self.service.streams.get(path)
+        if handler is not None:
+            return handler
+        shown = path.decode("latin-1")
+        service, slash, method = path.removeprefix(b"/").rpartition(b"/")
+        if not slash:
+            return RpcError(Code.UNIMPLEMENTED, f'malformed method name: "{shown}"')
+        if self.service.fallback is not None:
+            return self.service.fallback
+        start = b"/" + service + b"/"
+        if any(known.startswith(start) for table in (self.unary, self.service.streams) for known in table):
+            return RpcError(
+                Code.UNIMPLEMENTED,
+                f"unknown method {method.decode('latin-1')} for service {service.decode('latin-1')}",
+            )
+        return RpcError(Code.UNIMPLEMENTED, f"unknown service {service.decode('latin-1')}")
+
+    def left(self, connection: ServerConnection) -> None:
+        """A connection is over."""
+        self.connections.discard(connection)
+        if not self.connections and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    def _connection(self) -> ServerConnection:
+        return ServerConnection(self)
+
+    async def _empty(self, deadline: float) -> None:
+        """Wait until no connection is left, up to `deadline` seconds."""
+        if not self.connections:
+            return
+        self._emptied = self.loop.create_future()
+        await asyncio.wait([self._emptied], timeout=deadline)
+        self._emptied = None

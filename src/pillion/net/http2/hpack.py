@@ -1,0 +1,298 @@
+"""Header compression (RFC 7541): a decoder that remembers whole blocks, and an encoder that keeps no state at the peer.
+
+Both halves live from repetition. A block that leaves the decoder's table alone reads the same the next time, so
+its fields are found by the block's own bytes. The encoder sends static references and literals without indexing
+only: a field always has the same bytes, whatever was sent before, so whole answers are encoded once, and a peer
+that remembers blocks finds ours again.
+"""
+
+from typing import Any
+
+from pillion.net.http import Headers
+from pillion.net.http2.huffman import HuffmanError, unpack
+
+STATIC: tuple[tuple[bytes, bytes], ...] = tuple(
+    (name.encode(), value.encode())
+    for name, _, value in (
+        line.partition("=")
+        for line in (
+            "|:authority|:method=GET|:method=POST|:path=/|:path=/index.html|:scheme=http|:scheme=https|:status=200|:status=204"
+            "|:status=206|:status=304|:status=400|:status=404|:status=500|accept-charset|accept-encoding=gzip, deflate"
+            "|accept-language|accept-ranges|accept|access-control-allow-origin|age|allow|authorization|cache-control"
+            "|content-disposition|content-encoding|content-language|content-length|content-location|content-range"
+            "|content-type|cookie|date|etag|expect|expires|from|host|if-match|if-modified-since|if-none-match|if-range"
+            "|if-unmodified-since|last-modified|link|location|max-forwards|proxy-authenticate|proxy-authorization|range"
+            "|referer|refresh|retry-after|server|set-cookie|strict-transport-security|transfer-encoding|user-agent|vary|via"
+            "|www-authenticate"
+        ).split("|")
+    )
+)
+"""The fixed table; entry 0 does not exist."""
+
+TABLE_BYTES = 4096
+"""The dynamic table's limit: the protocol's default, which we never change."""
+
+_FIRST_DYNAMIC = len(STATIC)
+_FIELD_COST = 32
+_SENSITIVE = frozenset(
+    (b"authorization", b"cookie", b"set-cookie", b"proxy-authorization", b"dapr-api-token")
+)
+_MEMO_BLOCKS = 256
+_MEMO_BLOCK_BYTES = 2048
+_MEMO_FIELDS = 1024
+_MEMO_FIELD_BYTES = 128
+
+
+class HpackError(ValueError):
+    """A header block that cannot be read: the two tables may differ from here on, so the connection is lost."""
+
+
+class HeaderBlock:
+    """The fields of one block. Shared by every equal block: `fields` must not be changed.
+
+    `head` belongs to the reader: what it made of the fields, kept with them. `oversize` says that the list passed
+    the limit, in which case the fields are incomplete.
+    """
+
+    __slots__ = ("fields", "head", "oversize")
+
+    def __init__(self, fields: Headers, oversize: bool = False) -> None:
+        self.fields = fields
+        self.head: Any = None
+        self.oversize = oversize
+
+
+class Decoder:
+    """Reads the header blocks of one connection, in order."""
+
+    def __init__(self, list_bytes: int) -> None:
+        self.list_bytes = list_bytes
+        """The largest header list taken, counted as RFC 7541 §4.1 does (32 bytes on top of each field)."""
+        self._memo: dict[bytes, HeaderBlock] = {}
+        self._stem = 0  # length of the last remembered beginning of a block
+        self._table: list[tuple[bytes, bytes]] = []  # newest last
+        self._used = 0
+        self._limit = TABLE_BYTES
+
+    def decode(self, block: bytes) -> HeaderBlock:
+        """The fields of a block; raises `HpackError`."""
+        known = self._memo.get(block)
+        if known is not None:
+            return known
+        try:
+            return self._read(block)
+        except IndexError as error:
+            raise HpackError("a header block ends in the middle of a field") from error
+        except HuffmanError as error:
+            raise HpackError(str(error)) from error
+
+    def _read(self, block: bytes) -> HeaderBlock:
+        stem = self._memo.get(block[: self._stem]) if self._stem else None
+        reading = _Reading(self, block)
+        if stem:
+            reading.skip(self._stem, stem.fields)
+        reading.run()
+        found = HeaderBlock(reading.fields, reading.size > self.list_bytes)
+        if reading.touched:
+            self._memo.clear()
+            self._stem = 0
+        elif len(block) <= _MEMO_BLOCK_BYTES and not found.oversize:
+            self._remember(block, found, reading.stem)
+        return found
+
+    def _remember(self, block: bytes, found: HeaderBlock, stem: tuple[int, int] | None) -> None:
+        if len(self._memo) >= _MEMO_BLOCKS:
+            self._memo.clear()
+            self._stem = 0
+        self._memo[block] = found
+        if stem and not self._stem:
+            self._stem, count = stem
+            self._memo[block[: self._stem]] = HeaderBlock(found.fields[:count])
+
+    def entry(self, index: int) -> tuple[bytes, bytes]:
+        """The field at an index of the static and dynamic tables."""
+        if 0 < index < _FIRST_DYNAMIC:
+            return STATIC[index]
+        place = index - _FIRST_DYNAMIC
+        if not 0 <= place < len(self._table):
+            raise HpackError("a header block refers to a field that does not exist")
+        return self._table[-1 - place]
+
+    def add(self, field: tuple[bytes, bytes]) -> None:
+        """A field enters the dynamic table; the oldest leave."""
+        self._table.append(field)
+        self._used += len(field[0]) + len(field[1]) + _FIELD_COST
+        self._evict()
+
+    def resize(self, limit: int) -> None:
+        """The peer chose another size of the dynamic table, within what we allow."""
+        if limit > TABLE_BYTES:
+            raise HpackError("a header block makes the table larger than allowed")
+        self._limit = limit
+        self._evict()
+
+    def _evict(self) -> None:
+        gone = 0
+        while self._used > self._limit:
+            name, value = self._table[gone]
+            self._used -= len(name) + len(value) + _FIELD_COST
+            gone += 1
+        if gone:
+            del self._table[:gone]
+
+
+_VOLATILE = frozenset((b"grpc-timeout", b"traceparent", b"tracestate", b"grpc-trace-bin"))
+
+
+class _Reading:
+    """One block being read. `run` is the hot loop of every request that is not found whole, hence flat."""
+
+    __slots__ = ("decoder", "block", "pos", "fields", "size", "touched", "stem")
+
+    def __init__(self, decoder: Decoder, block: bytes) -> None:
+        self.decoder = decoder
+        self.block = block
+        self.pos = 0
+        self.fields: Headers = []
+        self.size = 0
+        self.touched = False  # the dynamic table was changed
+        self.stem: tuple[int, int] | None = None  # bytes and fields before the first volatile one
+
+    def skip(self, length: int, fields: Headers) -> None:
+        """The block begins with bytes whose fields are known."""
+        self.pos = length
+        self.fields = fields.copy()
+        self.size = sum(len(name) + len(value) + _FIELD_COST for name, value in fields)
+
+    def run(self) -> None:
+        block, end, fields, decoder = self.block, len(self.block), self.fields, self.decoder
+        size, limit = self.size, decoder.list_bytes
+        while self.pos < end:
+            began = self.pos
+            byte = block[began]
+            if byte >= 0x80:
+                self.pos = began + 1
+                index = byte & 0x7F if byte != 0xFF else self._integer(0x7F)
+                field = STATIC[index] if 0 < index < _FIRST_DYNAMIC else decoder.entry(index)
+            elif byte >= 0x40:
+                field = self._literal(byte & 0x3F, 0x3F)
+                decoder.add(field)
+                self.touched = True
+            elif byte >= 0x20:
+                self._resize(byte)
+                continue
+            else:
+                field = self._literal(byte & 0x0F, 0x0F)
+                if self.stem is None and field[0] in _VOLATILE:
+                    self.stem = (began, len(fields))
+            size += len(field[0]) + len(field[1]) + _FIELD_COST
+            if size <= limit:
+                fields.append(field)
+        self.size = size
+
+    def _resize(self, byte: int) -> None:
+        if self.fields or self.size:
+            raise HpackError("a table size update comes after a field")
+        self.pos += 1
+        size = byte & 0x1F
+        self.decoder.resize(self._integer(0x1F) if size == 0x1F else size)
+        self.touched = True
+
+    def _literal(self, index: int, mask: int) -> tuple[bytes, bytes]:
+        block, pos = self.block, self.pos + 1
+        if index == mask:
+            self.pos = pos
+            index, pos = self._integer(mask), self.pos
+        if index:
+            name = STATIC[index][0] if index < _FIRST_DYNAMIC else self.decoder.entry(index)[0]
+        else:
+            length = block[pos]
+            if length < 0x7F:
+                name = block[pos + 1 : pos + 1 + length]
+                pos += 1 + length
+            else:
+                name, pos = self._string(pos)
+        length = block[pos]
+        if length >= 0x7F:
+            value, self.pos = self._string(pos)
+            return name, value
+        self.pos = stop = pos + 1 + length
+        if stop > len(block):
+            raise HpackError("a header string is longer than its block")
+        return name, block[pos + 1 : stop]
+
+    def _string(self, pos: int) -> tuple[bytes, int]:
+        """A string that is packed or long, and where it ends."""
+        byte = self.block[pos]
+        self.pos = pos + 1
+        length = byte & 0x7F
+        if length == 0x7F:
+            length = self._integer(0x7F)
+        stop = self.pos + length
+        if stop > len(self.block):
+            raise HpackError("a header string is longer than its block")
+        text = self.block[self.pos : stop]
+        return (unpack(text) if byte & 0x80 else text), stop
+
+    def _integer(self, value: int) -> int:
+        """The rest of an integer whose prefix is full; five bytes more than suffice for any honest one."""
+        for shift in range(0, 35, 7):
+            byte = self.block[self.pos]
+            self.pos += 1
+            value += (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+        raise HpackError("an integer in a header block is too large")
+
+
+def _size(value: int, prefix: int, mark: int) -> bytes:
+    if value < prefix:
+        return bytes((mark | value,))
+    value -= prefix
+    out = bytearray((mark | prefix,))
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_FULL = {
+    field: bytes((0x80 | index,)) for index, field in enumerate(STATIC) if index and (field[1] or index == 1)
+}
+_NAMES = {field[0]: index for index, field in reversed(list(enumerate(STATIC))) if index}
+
+
+def encode_field(name: bytes, value: bytes) -> bytes:
+    """One field as a static reference or a literal that stays out of the peer's table."""
+    if value and (whole := _FULL.get((name, value))):
+        return whole
+    mark = 0x10 if name in _SENSITIVE else 0
+    index = _NAMES.get(name)
+    start = _size(index, 0x0F, mark) if index else bytes((mark,)) + _size(len(name), 0x7F, 0) + name
+    return start + _size(len(value), 0x7F, 0) + value
+
+
+def encode(fields: Headers) -> bytes:
+    """A block of fields."""
+    return b"".join([encode_field(name, value) for name, value in fields])
+
+
+class Encoder:
+    """Encodes blocks, remembering what each field came to. May serve any number of connections."""
+
+    def __init__(self) -> None:
+        self._memo: dict[tuple[bytes, bytes], bytes] = {}
+
+    def encode(self, fields: Headers) -> bytes:
+        """A block of fields."""
+        memo = self._memo
+        return b"".join([memo.get(field) or self._add(field) for field in fields])
+
+    def _add(self, field: tuple[bytes, bytes]) -> bytes:
+        coded = encode_field(*field)
+        if len(coded) <= _MEMO_FIELD_BYTES:
+            if len(self._memo) >= _MEMO_FIELDS:
+                self._memo.clear()
+            self._memo[field] = coded
+        return coded
