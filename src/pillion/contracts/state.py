@@ -22,7 +22,11 @@ class Feature(enum.Flag):
     PARTITION_KEY = enum.auto()
 
 
-_METHODS = {Feature.TRANSACTIONAL: "transact", Feature.DELETE_WITH_PREFIX: "delete_prefix", Feature.KEYS_LIKE: "keys"}
+_METHODS = {
+    Feature.TRANSACTIONAL: "transact",
+    Feature.DELETE_WITH_PREFIX: "delete_prefix",
+    Feature.KEYS_LIKE: "keys",
+}
 
 
 class StateStore(Component[S]):
@@ -37,6 +41,10 @@ class StateStore(Component[S]):
     """The most writes one transaction takes; None where the store sets no bound."""
     immediate: ClassVar[bool] = False
     """No operation ever waits on a future: a caller may step them without a task."""
+    lifetime: int | None = None
+    """Seconds a value lives when its request does not say (a setting of some stores)."""
+    query_lacks: str = ""
+    """Why there is no QUERY_API here where the store's type has one: what the server lacks."""
     canonical_json: ClassVar[bool] = False
     """JSON values are kept with sorted keys and HTML characters escaped, as Dapr's driver of this type does."""
 
@@ -46,7 +54,9 @@ class StateStore(Component[S]):
             claimed = feature in cls.features
             written = getattr(cls, method) is not getattr(StateStore, method)
             if claimed != written:
-                raise TypeError(f"{cls.__name__}: {feature.name} claimed={claimed}, `{method}` written={written}")
+                raise TypeError(
+                    f"{cls.__name__}: {feature.name} claimed={claimed}, `{method}` written={written}"
+                )
 
     async def get(
         self, key: str, *, consistency: Consistency = Consistency.ANY, metadata: Mapping[str, str] = NOTHING
@@ -63,7 +73,11 @@ class StateStore(Component[S]):
         raise NotImplementedError
 
     async def get_many(
-        self, keys: Sequence[str], *, consistency: Consistency = Consistency.ANY, metadata: Mapping[str, str] = NOTHING
+        self,
+        keys: Sequence[str],
+        *,
+        consistency: Consistency = Consistency.ANY,
+        metadata: Mapping[str, str] = NOTHING,
     ) -> list[Entry | None | DriverError]:
         """One outcome per key in the order asked. Override when the store has a cheaper way."""
         outcomes: list[Entry | None | DriverError] = []

@@ -59,9 +59,18 @@ class ApiError(Exception):
 
 
 # gRPC codes by number; `net.rpc.Code` names them for the transports.
-_CANCELLED, _UNKNOWN, _INVALID, _DEADLINE, _NOT_FOUND, _EXISTS, _DENIED, _EXHAUSTED, _PRECONDITION, _ABORTED = range(
-    1, 11
-)
+(
+    _CANCELLED,
+    _UNKNOWN,
+    _INVALID,
+    _DEADLINE,
+    _NOT_FOUND,
+    _EXISTS,
+    _DENIED,
+    _EXHAUSTED,
+    _PRECONDITION,
+    _ABORTED,
+) = range(1, 11)
 _UNIMPLEMENTED, _INTERNAL, _UNAVAILABLE, _UNAUTHENTICATED = 12, 13, 14, 16
 
 # Common
@@ -83,7 +92,10 @@ OUTBOUND_HEALTH_NOT_READY = Fault(
 # Invocation
 
 DIRECT_INVOKE_NO_APP = Fault(
-    "ERR_DIRECT_INVOKE", 404, _NOT_FOUND, "failed getting app id either from the URL path or the header dapr-app-id"
+    "ERR_DIRECT_INVOKE",
+    404,
+    _NOT_FOUND,
+    "failed getting app id either from the URL path or the header dapr-app-id",
 )
 DIRECT_INVOKE = Fault("ERR_DIRECT_INVOKE", 500, _INTERNAL, "failed to invoke, id: {app_id}, err: {why}")
 DIRECT_INVOKE_DENIED = Fault("ERR_DIRECT_INVOKE", 403, _DENIED, "failed to invoke, id: {app_id}, err: {why}")
@@ -105,7 +117,12 @@ STATE_ILLEGAL_KEY = Fault(
     http_details=Shape.VIOLATION_RESOURCE_INFO, rpc_details=Shape.VIOLATION_RESOURCE_INFO,
 )  # fmt: skip
 STATE_KEY_EMPTY = Fault(
-    "ERR_STATE_SAVE", 400, _INVALID, "state key cannot be empty", reason="ERR_STATE_SAVE", rpc_details=Shape.INFO
+    "ERR_STATE_SAVE",
+    400,
+    _INVALID,
+    "state key cannot be empty",
+    reason="ERR_STATE_SAVE",
+    rpc_details=Shape.INFO,
 )
 STATE_GET = Fault(
     "ERR_STATE_GET", 500, _INTERNAL, "fail to get {key} from state store {store}: {why}",
@@ -116,20 +133,46 @@ STATE_BULK_GET = Fault(
 )
 _SAVE = "failed saving state in state store {store}: {why}"
 STATE_SAVE = Fault("ERR_STATE_SAVE", 500, _INTERNAL, _SAVE, reason="ERR_STATE_SAVE", rpc_details=Shape.INFO)
-STATE_SAVE_MISMATCH = Fault("ERR_STATE_SAVE", 409, _ABORTED, _SAVE, reason="ERR_STATE_SAVE", rpc_details=Shape.INFO)
-STATE_SAVE_ETAG = Fault("ERR_STATE_SAVE", 400, _INVALID, _SAVE, reason="ERR_STATE_SAVE", rpc_details=Shape.INFO)
+STATE_SAVE_MISMATCH = Fault(
+    "ERR_STATE_SAVE", 409, _ABORTED, _SAVE, reason="ERR_STATE_SAVE", rpc_details=Shape.INFO
+)
+STATE_SAVE_ETAG = Fault(
+    "ERR_STATE_SAVE", 400, _INVALID, _SAVE, reason="ERR_STATE_SAVE", rpc_details=Shape.INFO
+)
 _DELETE = "failed deleting state with key {key}: {why}"
-STATE_DELETE = Fault("ERR_STATE_DELETE", 500, _INTERNAL, _DELETE, reason="ERR_STATE_DELETE", rpc_details=Shape.INFO)
+STATE_DELETE = Fault(
+    "ERR_STATE_DELETE", 500, _INTERNAL, _DELETE, reason="ERR_STATE_DELETE", rpc_details=Shape.INFO
+)
 STATE_DELETE_MISMATCH = Fault(
     "ERR_STATE_DELETE", 409, _ABORTED, _DELETE, reason="ERR_STATE_DELETE", rpc_details=Shape.INFO
 )
-STATE_DELETE_ETAG = Fault("ERR_STATE_DELETE", 400, _INVALID, _DELETE, reason="ERR_STATE_DELETE", rpc_details=Shape.INFO)
+STATE_DELETE_ETAG = Fault(
+    "ERR_STATE_DELETE", 400, _INVALID, _DELETE, reason="ERR_STATE_DELETE", rpc_details=Shape.INFO
+)
 _BULK_DELETE = "failed deleting state in state store {store}: {why}"
 STATE_BULK_DELETE = Fault(
-    "ERR_STATE_BULK_DELETE", 500, _INTERNAL, _BULK_DELETE, reason="ERR_STATE_BULK_DELETE", rpc_details=Shape.INFO
+    "ERR_STATE_BULK_DELETE",
+    500,
+    _INTERNAL,
+    _BULK_DELETE,
+    reason="ERR_STATE_BULK_DELETE",
+    rpc_details=Shape.INFO,
 )
 STATE_BULK_DELETE_MISMATCH = Fault(
-    "ERR_STATE_BULK_DELETE", 409, _ABORTED, _BULK_DELETE, reason="ERR_STATE_BULK_DELETE", rpc_details=Shape.INFO
+    "ERR_STATE_BULK_DELETE",
+    409,
+    _ABORTED,
+    _BULK_DELETE,
+    reason="ERR_STATE_BULK_DELETE",
+    rpc_details=Shape.INFO,
+)
+STATE_BULK_DELETE_ETAG = Fault(
+    "ERR_STATE_BULK_DELETE",
+    400,
+    _INVALID,
+    _BULK_DELETE,
+    reason="ERR_STATE_BULK_DELETE",
+    rpc_details=Shape.INFO,
 )
 STATE_TRANSACTION = Fault(
     "ERR_STATE_TRANSACTION", 500, _INTERNAL, "error while executing state transaction: {why}",
@@ -155,32 +198,57 @@ STATE_NO_QUERY = Fault(
     reason="DAPR_STATE_QUERYING_NOT_SUPPORTED", resource="state",
     http_details=Shape.RESOURCE_INFO, rpc_details=Shape.RESOURCE_INFO,
 )  # fmt: skip
+STATE_QUERY = Fault(
+    "ERR_STATE_QUERY", 500, _INTERNAL, "state store {store} query failed: {why}",
+    reason="DAPR_STATE_QUERY_FAILED", resource="state",
+    http_details=Shape.RESOURCE_INFO, rpc_details=Shape.RESOURCE_INFO,
+)  # fmt: skip
 
 # Publish/subscribe
 
 
-def _pubsub(code: str, status: int, rpc: int, text: str, reason: str, shape: Shape = Shape.RESOURCE_INFO) -> Fault:
+def _pubsub(
+    code: str, status: int, rpc: int, text: str, reason: str, shape: Shape = Shape.RESOURCE_INFO
+) -> Fault:
     return Fault(
-        code, status, rpc, text, reason=reason, resource="pubsub", http_details=shape, rpc_details=shape, describe=True
+        code,
+        status,
+        rpc,
+        text,
+        reason=reason,
+        resource="pubsub",
+        http_details=shape,
+        rpc_details=shape,
+        describe=True,
     )
 
 
 PUBSUB_NOT_FOUND = _pubsub(
     "ERR_PUBSUB_NOT_FOUND", 404, _INVALID, "pubsub {pubsub} is not found", "DAPR_PUBSUB_NOT_FOUND", Shape.INFO
 )
-PUBSUB_NAME_EMPTY = _pubsub("ERR_PUBSUB_EMPTY", 404, _INVALID, "pubsub name is empty", "DAPR_PUBSUB_NAME_EMPTY")
+PUBSUB_NAME_EMPTY = _pubsub(
+    "ERR_PUBSUB_EMPTY", 404, _INVALID, "pubsub name is empty", "DAPR_PUBSUB_NAME_EMPTY"
+)
 PUBSUB_TOPIC_EMPTY = _pubsub(
     "ERR_TOPIC_NAME_EMPTY", 404, _INVALID, "topic is empty in pubsub {pubsub}", "DAPR_PUBSUB_TOPIC_NAME_EMPTY"
 )
 PUBSUB_FORBIDDEN = _pubsub(
-    "ERR_PUBSUB_FORBIDDEN", 403, _DENIED, "topic {topic} is not allowed for app id {app_id}", "DAPR_PUBSUB_FORBIDDEN"
+    "ERR_PUBSUB_FORBIDDEN",
+    403,
+    _DENIED,
+    "topic {topic} is not allowed for app id {app_id}",
+    "DAPR_PUBSUB_FORBIDDEN",
 )
 PUBSUB_METADATA = _pubsub(
     "ERR_PUBSUB_REQUEST_METADATA", 400, _INVALID, "failed deserializing metadata. Error: {why}",
     "DAPR_PUBSUB_METADATA_DESERIALIZATION",
 )  # fmt: skip
 PUBSUB_CLOUD_EVENT = _pubsub(
-    "ERR_PUBSUB_CLOUD_EVENTS_SER", 500, _INVALID, "cannot create cloudevent", "DAPR_PUBSUB_CLOUD_EVENT_CREATION"
+    "ERR_PUBSUB_CLOUD_EVENTS_SER",
+    500,
+    _INVALID,
+    "cannot create cloudevent",
+    "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
 )
 PUBSUB_MARSHAL_ENVELOPE = _pubsub(
     "ERR_PUBSUB_EVENTS_SER", 400, _INVALID,
@@ -214,11 +282,15 @@ SECRET_STORES_NOT_CONFIGURED = Fault(
 SECRET_STORE_NOT_FOUND = Fault(
     "ERR_SECRET_STORE_NOT_FOUND", 401, _INVALID, "failed finding secret store with key {store}"
 )
-SECRET_DENIED = Fault("ERR_PERMISSION_DENIED", 403, _DENIED, 'access denied by policy to get "{key}" from "{store}"')
+SECRET_DENIED = Fault(
+    "ERR_PERMISSION_DENIED", 403, _DENIED, 'access denied by policy to get "{key}" from "{store}"'
+)
 SECRET_GET = Fault(
     "ERR_SECRET_GET", 500, _INTERNAL, "failed getting secret with key {key} from secret store {store}: {why}"
 )
-BULK_SECRET_GET = Fault("ERR_SECRET_GET", 500, _INTERNAL, "failed getting secrets from secret store {store}: {why}")
+BULK_SECRET_GET = Fault(
+    "ERR_SECRET_GET", 500, _INTERNAL, "failed getting secrets from secret store {store}: {why}"
+)
 
 # Blocks of later versions, answered as Dapr answers when they are not configured
 
@@ -227,8 +299,12 @@ CONFIGURATION_NOT_CONFIGURED = Fault(
     "ERR_CONFIGURATION_STORE_NOT_CONFIGURED", 500, _PRECONDITION, "configuration stores not configured",
     reason="ERR_CONFIGURATION_STORE_NOT_CONFIGURED", rpc_details=Shape.INFO,
 )  # fmt: skip
-LOCK_NOT_CONFIGURED = Fault("ERR_LOCK_STORE_NOT_CONFIGURED", 500, _PRECONDITION, "lock store is not configured")
-CRYPTO_NOT_CONFIGURED = Fault("ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED", 500, _INTERNAL, "crypto providers not configured")
+LOCK_NOT_CONFIGURED = Fault(
+    "ERR_LOCK_STORE_NOT_CONFIGURED", 500, _PRECONDITION, "lock store is not configured"
+)
+CRYPTO_NOT_CONFIGURED = Fault(
+    "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED", 500, _INTERNAL, "crypto providers not configured"
+)
 CONVERSATION_NOT_FOUND = Fault(
     "ERR_CONVERSATION_NOT_FOUND", 400, _INVALID, "failed finding conversation component {name}"
 )

@@ -1,11 +1,32 @@
 """State: entries, and the writes that change them with their preconditions already decided."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+
+class _Nothing(Mapping[str, str]):
+    """No metadata. A class of its own because a dataclass takes only a hashable default."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> str:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+
+NOTHING: Mapping[str, str] = _Nothing()
 
 
 class Guard(enum.Enum):
@@ -61,3 +82,40 @@ class Delete:
 
 
 Write = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """A write as an app asked for it: its own key, words not yet understood. `etag` None and "" are both none."""
+
+    key: str
+    value: bytes
+    etag: str | None = None
+    concurrency: str = ""
+    consistency: str = ""
+    metadata: Mapping[str, str] = field(default=NOTHING)
+    content_type: str = ""
+    """`application/json` for a value that came as JSON: stores that tell text from bytes keep it as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A deletion as an app asked for it."""
+
+    key: str
+    etag: str | None = None
+    concurrency: str = ""
+    consistency: str = ""
+    metadata: Mapping[str, str] = field(default=NOTHING)
+
+
+Wish = Save | Removal
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One key of a bulk read: its entry, nothing, or why it could not be read."""
+
+    key: str
+    entry: Entry | None
+    error: str = ""

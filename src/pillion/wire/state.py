@@ -1,0 +1,264 @@
+"""State requests and answers: JSON and protobuf to the model's nouns and back."""
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from pillion.model.errors import MALFORMED_REQUEST, STATE_OPERATION, ApiError
+from pillion.model.state import NOTHING, Entry, Found, Removal, Save, Wish
+from pillion.wire import json
+from pillion.wire.json import Big, JsonError, Number
+from pillion.wire.proto import runtime
+from pillion.wire.shapes import GoShape, MapShape
+
+JSON = "application/json"
+_DESERIALIZING = "failed deserializing HTTP body: "
+
+
+@dataclass(frozen=True, slots=True)
+class BulkRead:
+    """The body of a bulk read."""
+
+    keys: list[str]
+    parallelism: int
+    metadata: Mapping[str, str]
+
+
+def saves(body: bytes, query: Mapping[str, str], *, canonical: bool) -> list[Save]:
+    """The items of a save; raises ApiError. `query` is the metadata of the URL, which wins over an item's own.
+
+    `canonical` is the store's habit: JSON kept with sorted keys and escaped markup, else as it came, without spaces.
+    """
+    try:
+        items = _SETS.array(json.loads_first(body), "")
+        made = [_save(item, query, canonical) for item in items]
+    except JsonError as error:
+        raise ApiError(MALFORMED_REQUEST, why=str(error)) from error
+    if not all(save.key for save in made):
+        raise ApiError(MALFORMED_REQUEST, why='"key" is a required field')
+    return made
+
+
+def bulk_read(body: bytes, query: Mapping[str, str]) -> BulkRead:
+    """The body of a bulk read; raises ApiError."""
+    try:
+        given = _BULK.object(json.loads_first(body))
+        keys = _BULK.strings(given, "keys")
+        parallelism = _BULK.integer(given, "parallelism")
+        return BulkRead(keys, parallelism, {**_BULK.texts(given, "metadata"), **query})
+    except JsonError as error:
+        raise ApiError(MALFORMED_REQUEST, why=_DESERIALIZING + str(error)) from error
+
+
+def wishes(body: bytes, query: Mapping[str, str], *, canonical: bool) -> Iterator[Wish]:
+    """The operations of a transaction, one after the other: a wrong one raises ApiError when its turn comes."""
+    try:
+        given = _TRANSACTION.object(json.loads_first(body))
+        shared = {**_TRANSACTION.texts(given, "metadata")}
+        operations = [
+            (_OPERATION.text(each, "operation"), json.field(each, "request"))
+            for each in _TRANSACTION.objects(
+                given, "operations", "[]http.stateTransactionRequestBodyOperation"
+            )
+        ]
+    except JsonError as error:
+        raise ApiError(MALFORMED_REQUEST, why=_DESERIALIZING + str(error)) from error
+    return _wishes(operations, shared, query, canonical)
+
+
+def _wishes(
+    operations: list[tuple[str, Any]], shared: Mapping[str, str], query: Mapping[str, str], canonical: bool
+) -> Iterator[Wish]:
+    for operation, request in operations:
+        if operation not in ("upsert", "delete"):
+            raise ApiError(STATE_OPERATION, operation=operation)
+        try:
+            yield _wish(MapShape(request), operation, shared, query, canonical)
+        except JsonError as error:
+            raise ApiError(MALFORMED_REQUEST, why=_DESERIALIZING + str(error)) from error
+
+
+def _wish(
+    given: MapShape, operation: str, shared: Mapping[str, str], query: Mapping[str, str], canonical: bool
+) -> Wish:
+    key, etag = given.text("key", "Key"), given.text("etag", "ETag")
+    metadata = {**shared, **given.texts("metadata", "Metadata"), **query}
+    options = given.inner("options", "Options")
+    concurrency = options.text("concurrency", "Options.Concurrency")
+    consistency = options.text("consistency", "Options.Consistency")
+    given.settle(options)
+    if operation == "delete":
+        return Removal(key, etag, concurrency, consistency, metadata)
+    value = _stored(given.member("value"), canonical)
+    return Save(key, value, etag, concurrency, consistency, metadata, JSON)
+
+
+def stored(text: bytes, *, canonical: bool) -> bytes:
+    """JSON that came as bytes, as a store keeps it; raises JsonError."""
+    return _stored(json.loads(text), canonical)
+
+
+def bulk_body(found: Iterable[Found]) -> bytes:
+    """The answer to a bulk read, its line end included. A value that is not JSON goes as a JSON string: its text, or
+    base64 where it is no text."""
+    return json.escaped(orjson.dumps([_bulk_item(each) for each in found])) + b"\n"
+
+
+def expire_time(entry: Entry) -> str:
+    """When an entry ends, in RFC 3339 by UTC, to the second; "" where it lives on."""
+    if entry.expires_at is None:
+        return ""
+    return datetime.fromtimestamp(int(entry.expires_at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def entry_metadata(entry: Entry) -> Mapping[str, str]:
+    """What is told of an entry beside its value and etag."""
+    return {"ttlExpireTime": expire_time(entry)} if entry.expires_at is not None else NOTHING
+
+
+_CONCURRENCY = {1: "first-write", 2: "last-write"}
+_CONSISTENCY = {1: "eventual", 2: "strong"}
+
+
+def concurrency_word(number: int) -> str:
+    """The enum's number as HTTP spells it; "" for unspecified and unknown."""
+    return _CONCURRENCY.get(number, "")
+
+
+def consistency_word(number: int) -> str:
+    """The enum's number as HTTP spells it; "" for unspecified and unknown."""
+    return _CONSISTENCY.get(number, "")
+
+
+def save_of(item: Any, *, canonical: bool, decode: bool) -> Save:
+    """A StateItem as a write. With `decode`, a value whose metadata calls it JSON is kept as JSON; raises JsonError."""
+    options, value, kind = item.options, item.value, ""
+    metadata = dict(item.metadata) or NOTHING
+    if decode and metadata.get("contentType") == JSON:
+        value, kind = stored(value, canonical=canonical), JSON
+    return Save(
+        item.key, value, _etag(item), concurrency_word(options.concurrency),
+        consistency_word(options.consistency), metadata, kind,
+    )  # fmt: skip
+
+
+def removal_of(item: Any) -> Removal:
+    """A StateItem, or a DeleteStateRequest, as a removal."""
+    options = item.options
+    return Removal(
+        item.key, _etag(item), concurrency_word(options.concurrency),
+        consistency_word(options.consistency), dict(item.metadata) or NOTHING,
+    )  # fmt: skip
+
+
+def wishes_of(operations: Iterable[Any]) -> Iterator[Wish]:
+    """The operations of a gRPC transaction, one after the other: a wrong one raises ApiError when its turn comes."""
+    for operation in operations:
+        item = operation.request
+        match operation.operationType:
+            case "upsert":
+                yield save_of(item, canonical=False, decode=False)
+            case "delete":
+                yield removal_of(item)
+            case other:
+                raise ApiError(STATE_OPERATION, operation=other)
+
+
+def get_answer(entry: Entry | None) -> bytes:
+    """A GetStateResponse."""
+    if entry is None:
+        return b""
+    if entry.expires_at is None:
+        return runtime.GetStateResponse(data=entry.value, etag=entry.etag or "").SerializeToString()
+    return runtime.GetStateResponse(
+        data=entry.value, etag=entry.etag or "", metadata=entry_metadata(entry)
+    ).SerializeToString()
+
+
+def bulk_answer(found: Iterable[Found]) -> bytes:
+    """A GetBulkStateResponse."""
+    answer = runtime.GetBulkStateResponse()
+    for each in found:
+        item = answer.items.add(key=each.key, error=each.error)
+        if each.entry is not None:
+            item.data, item.etag = each.entry.value, each.entry.etag or ""
+            item.metadata.update(entry_metadata(each.entry))
+    return answer.SerializeToString()
+
+
+def _etag(item: Any) -> str | None:
+    return item.etag.value if item.HasField("etag") else None
+
+
+def _save(item: dict[str, Any], query: Mapping[str, str], canonical: bool) -> Save:
+    key = _SET.text(item, "key")
+    options = _SET.inner(item, "options", "state.SetStateOption")
+    return Save(
+        key, _stored(json.field(item, "value"), canonical), _SET.text(item, "etag"),
+        _SET.text(options, "concurrency", "options.") if options else "",
+        _SET.text(options, "consistency", "options.") if options else "",
+        {**_SET.texts(item, "metadata"), **query}, JSON,
+    )  # fmt: skip
+
+
+def _stored(value: Any, canonical: bool) -> bytes:
+    if canonical:
+        return json.encode_canonical(value)
+    return orjson.dumps(value, default=_spelled, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+
+
+def _spelled(value: object) -> Any:
+    match value:
+        case Number():
+            return orjson.Fragment(json.go_float(value) if abs(value) < float("inf") else value.text)
+        case Big():
+            return orjson.Fragment(int.__str__(value))
+        case _:
+            raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _bulk_item(found: Found) -> dict[str, Any]:
+    item: dict[str, Any] = {"key": found.key}
+    if found.entry is not None:
+        if found.entry.value:
+            item["data"] = _as_json(found.entry.value)
+        if found.entry.etag is not None:
+            item["etag"] = found.entry.etag
+        if found.entry.expires_at is not None:
+            item["metadata"] = dict(entry_metadata(found.entry))
+    if found.error:
+        item["error"] = found.error
+    return item
+
+
+_TOKENS = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
+
+
+def _as_json(value: bytes) -> Any:
+    try:
+        json.loads(value)
+        value.decode()
+    except JsonError:
+        return _as_text(value)
+    except UnicodeDecodeError:
+        return orjson.Fragment(value.decode("utf-8", "replace").encode())
+    return orjson.Fragment(_TOKENS.sub(lambda token: token[1] or b"", value))
+
+
+def _as_text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode()
+
+
+_SETS = GoShape("SetRequest", "[]state.SetRequest", "state.SetRequest")
+_SET = GoShape("SetRequest")
+_BULK = GoShape("BulkGetRequest", "http.BulkGetRequest")
+_TRANSACTION = GoShape("stateTransactionRequestBody", "http.stateTransactionRequestBody")
+_OPERATION = GoShape("stateTransactionRequestBody", path="operations.")
