@@ -17,7 +17,7 @@ from pillion.plug.component import Context
 from pillion.plug.settings import read
 from pillion.testing.conformance.pubsub import CHECKS, Bench, Check
 
-BROKERS = sorted(kind for kind in INDEX if kind.startswith("pubsub.") and "redis" not in kind)
+BROKERS = sorted(kind for kind in INDEX if kind.startswith("pubsub."))
 
 
 @dataclass
@@ -43,7 +43,7 @@ async def rigged(kind: str, folder: Path) -> AsyncIterator[Rig]:
             yield Rig({"connectionString": str(folder / "broker.db"), "backOffInitialInterval": "50ms"})
         case "pubsub.redis/v1":
             async with RedisServer(folder) as server:
-                yield Rig({"redisHost": server.address})
+                yield Rig({"redisHost": server.address, "redeliverInterval": "200ms"})
         case _:
             raise AssertionError(f"{kind} has no rig: every broker driver is put to the checks")
 
