@@ -1,0 +1,62 @@
+"""API logging: one line for every call, when asked for."""
+
+import logging
+
+from pillion.host.telemetry import Metrics
+from pillion.net.http import Request
+from pillion.net.rpc import Code
+from pillion.resources.configuration import ApiLogging
+
+http_log = logging.getLogger("dapr.runtime.http-info")
+grpc_log = logging.getLogger("dapr.runtime.grpc.api-info")
+
+_HEALTH = ("/v1.0/healthz", "/v1.0/healthz/outbound")
+_CODES = {int(code): "".join(part.capitalize() for part in code.name.split("_")) for code in Code} | {0: "OK"}
+
+
+class Served:
+    """Told of every request that is over: counts it, and logs it where that is on."""
+
+    def __init__(self, metrics: Metrics, logging_rules: ApiLogging | None) -> None:
+        self._count = metrics.http_served
+        self._count_rpc = metrics.rpc_served
+        self._rules = logging_rules
+
+    def http(
+        self, method: str, path: str, status: int, seconds: float, received: int, sent: int, request: Request
+    ) -> None:
+        """One HTTP request."""
+        self._count(method, path, status, seconds, received, sent)
+        if self._rules is not None:
+            self._log_http(self._rules, method, path, status, seconds, sent, request)
+
+    def rpc(self, path: bytes, code: int, seconds: float, received: int, sent: int) -> None:
+        """One gRPC call."""
+        name = path.decode("latin-1")
+        self._count_rpc(name, code, seconds, received, sent)
+        if self._rules is not None:
+            fields = {"method": name, "code": _CODES.get(code, str(code)), "duration": round(seconds * 1000)}
+            grpc_log.info("gRPC API Called", extra={"fields": fields})
+
+    def _log_http(
+        self,
+        rules: ApiLogging,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        sent: int,
+        request: Request,
+    ) -> None:
+        raw = request.target.partition(b"?")[0].decode("latin-1")
+        if rules.omit_health_checks and raw in _HEALTH:
+            return
+        fields: dict[str, object] = {
+            "method": f"{method} {path if rules.obfuscate_urls else raw}",
+            "code": status,
+            "duration": round(seconds * 1000),
+            "size": sent,
+        }
+        if agent := request.header(b"user-agent"):
+            fields["useragent"] = agent.decode("latin-1")
+        http_log.info("HTTP API Called", extra={"fields": fields})

@@ -1,0 +1,197 @@
+"""The sidecar's listeners: both APIs, the port for other sidecars, the public port, the metrics."""
+
+import asyncio
+import logging
+import socket
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pillion.host.flags import Flags
+from pillion.host.setup import Fatal
+from pillion.net.grpc.server import GrpcServer
+from pillion.net.http import HttpHandler, HttpLimits, Request, Responder
+from pillion.net.http2.exchange import Http2ServerProtocol
+from pillion.net.listen import HttpServer
+from pillion.net.rpc import GrpcLimits, GrpcService
+from pillion.net.wheel import Wheel
+from pillion.toolbox.stream import discard
+
+log = logging.getLogger("dapr.runtime")
+
+HEAD_SLACK = 4096
+"""What Go's server grants a request head beyond the configured size."""
+
+_METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+
+
+@dataclass(slots=True)
+class Listeners:
+    """All open ports of one runtime."""
+
+    flags: Flags
+    wheel: Wheel
+    http: list[HttpServer] = field(default_factory=list)
+    grpc: list[GrpcServer] = field(default_factory=list)
+    http_address: str = ""
+    metrics: HttpServer | None = None
+
+    async def serve_metrics(self, page: "Page") -> None:
+        """Any path of the metrics port answers with the page."""
+        flags = self.flags
+        server = self._http_server(page, HttpLimits(h2c=False))
+        try:
+            await server.listen([flags.metrics_listen_address or "0.0.0.0"], flags.metrics_port)
+        except OSError as error:
+            raise Fatal([busy("metrics", "metrics-port", flags.metrics_port, error)]) from error
+        self.metrics = server
+        log.info("metrics server started on %s:%d/", flags.metrics_listen_address, flags.metrics_port)
+
+    async def serve_http(self, handler: HttpHandler) -> None:
+        """The HTTP API."""
+        flags = self.flags
+        server = self._http_server(handler, self._http_limits())
+        self.http.append(server)
+        try:
+            if flags.unix_domain_socket:
+                path = _socket_path(flags, "http")
+                await server.listen_unix(path)
+                self.http_address = path
+                log.info("HTTP server listening on UNIX socket: %s", path)
+                return
+            bound = await server.listen(hosts(flags), flags.dapr_http_port)
+        except OSError as error:
+            raise Fatal([busy("HTTP", "dapr-http-port", flags.dapr_http_port, error)]) from error
+        self.http_address = f"[::]:{bound[0][1]}"
+        log.info("HTTP server listening on TCP address: :%d", bound[0][1])
+        log.info("HTTP server is running on port %d", bound[0][1])
+        log.info("The request body size parameter is: %d bytes", flags.max_body_size)
+
+    async def serve_public(self, handler: HttpHandler) -> None:
+        """Health and metadata for a cluster's probes."""
+        flags = self.flags
+        if flags.dapr_public_port is None:
+            return
+        server = self._http_server(handler, self._http_limits())
+        self.http.append(server)
+        try:
+            await server.listen([flags.dapr_public_listen_address or "0.0.0.0"], flags.dapr_public_port)
+        except OSError as error:
+            raise Fatal([busy("public HTTP", "dapr-public-port", flags.dapr_public_port, error)]) from error
+
+    async def serve_grpc(self, service: GrpcService) -> None:
+        """The gRPC API."""
+        flags = self.flags
+        server = GrpcServer(service, self._grpc_limits(), wheel=self.wheel)
+        self.grpc.append(server)
+        try:
+            if flags.unix_domain_socket:
+                path = _socket_path(flags, "grpc")
+                await server.listen_unix(path)
+                log.info("gRPC server listening on UNIX socket: %s", path)
+                return
+            port = await server.listen(hosts(flags), flags.dapr_grpc_port)
+        except OSError as error:
+            raise Fatal([busy("gRPC", "dapr-grpc-port", flags.dapr_grpc_port, error)]) from error
+        log.info("gRPC server listening on TCP address: :%d", port)
+        log.info("API gRPC server is running on port %d", port)
+
+    async def serve_internal(self, service: GrpcService) -> int:
+        """The port for other sidecars; returns it."""
+        flags = self.flags
+        server = GrpcServer(service, self._grpc_limits(), wheel=self.wheel)
+        self.grpc.append(server)
+        where = [flags.dapr_internal_grpc_listen_address or "0.0.0.0"]
+        wanted = flags.dapr_internal_grpc_port
+        try:
+            port = await server.listen(where, stable_port(flags.app_id) if wanted is None else wanted)
+        except OSError as error:
+            if wanted is not None:
+                raise Fatal([busy("internal gRPC", "dapr-internal-grpc-port", wanted, error)]) from error
+            port = await server.listen(where, 0)
+        log.info("Internal gRPC server is running on :%d", port)
+        return port
+
+    async def close(self, grace: float) -> None:
+        """Take nothing new, let what runs end within `grace` seconds, cut the rest."""
+        if self.http_address:
+            log.info("Closing HTTP server %s…", self.http_address)
+        await asyncio.gather(
+            *(server.close(grace) for server in self.grpc),
+            *(server.close(min(grace, 10.0)) for server in self.http),
+        )
+        self.grpc.clear()
+        self.http.clear()
+
+    async def close_metrics(self) -> None:
+        """Last of all."""
+        if self.metrics is not None:
+            await self.metrics.close()
+            self.metrics = None
+
+    def _http_server(self, handler: HttpHandler, limits: HttpLimits) -> HttpServer:
+        def http2(upgrade: "tuple[Request, bytes] | None" = None) -> asyncio.Protocol:
+            return Http2ServerProtocol(handler, limits, upgrade=upgrade)
+
+        return HttpServer(handler, limits, http2=http2)
+
+    def _http_limits(self) -> HttpLimits:
+        flags = self.flags
+        return HttpLimits(
+            header_bytes=flags.read_buffer_size + HEAD_SLACK,
+            body_bytes=flags.max_body_size or None,
+            h2c=not flags.disable_h2c,
+        )
+
+    def _grpc_limits(self) -> GrpcLimits:
+        flags = self.flags
+        return GrpcLimits(
+            message_bytes=flags.max_body_size or None, header_list_bytes=flags.read_buffer_size << 10
+        )
+
+
+class Page:
+    """Answers every request of the metrics port."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        self._text = text
+
+    def __call__(self, request: Request, responder: Responder) -> None:
+        discard(request.body)
+        responder.respond(200, [(b"content-type", _METRICS_TYPE)], self._text().encode())
+
+
+def hosts(flags: Flags) -> Sequence[str]:
+    """The addresses of both APIs; none given is all of them."""
+    return flags.dapr_listen_addresses or every_address()
+
+
+def every_address() -> Sequence[str]:
+    """All addresses, of both families where the machine has IPv6."""
+    if not socket.has_ipv6:
+        return ("0.0.0.0",)
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return ("0.0.0.0",)
+    return ("0.0.0.0", "::")
+
+
+def stable_port(app_id: str) -> int:
+    """The port that stays with an app id while nobody else has it."""
+    return 47300 + zlib.crc32(app_id.encode()) % 2050
+
+
+def busy(what: str, flag: str, port: int, error: OSError) -> str:
+    """Why a server could not listen, and what to do."""
+    reason = error.strerror or str(error)
+    return (
+        f"failed to start {what} server: could not listen on any endpoint: port {port}: {reason}. "
+        f"Stop the program that holds the port, or choose another with --{flag}"
+    )
+
+
+def _socket_path(flags: Flags, kind: str) -> str:
+    return str(Path(flags.unix_domain_socket) / f"dapr-{flags.app_id}-{kind}.socket")
