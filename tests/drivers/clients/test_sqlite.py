@@ -28,9 +28,7 @@ def count(db: sqlite3.Connection) -> int:
 async def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     file = await opened(tmp_path / "a.db")
     await file.write(lambda db: db.execute("INSERT INTO t VALUES (7)"))
-    assert await file.read(lambda db: db.execute("SELECT n FROM t").fetchall()) == [
-        (7,)
-    ]
+    assert await file.read(lambda db: db.execute("SELECT n FROM t").fetchall()) == [(7,)]
     await file.close()
 
 
@@ -46,10 +44,7 @@ async def test_writes_that_wait_together_share_commits(tmp_path: Path) -> None:
     begun: list[str] = []
     await file.read(lambda db: db.set_trace_callback(begun.append))
     await asyncio.gather(
-        *(
-            file.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
-            for _ in range(1000)
-        )
+        *(file.write(lambda db: db.execute("INSERT INTO t VALUES (1)")) for _ in range(1000))
     )
     assert await file.read(count) == 1000
     assert sum(line == "COMMIT" for line in begun) < 100
@@ -84,9 +79,7 @@ async def test_a_write_that_fails_does_not_sink_its_neighbours(tmp_path: Path) -
 async def test_close_answers_what_was_asked_before_it(tmp_path: Path) -> None:
     file = await opened(tmp_path / "a.db")
     writes = [
-        asyncio.ensure_future(
-            file.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
-        )
+        asyncio.ensure_future(file.write(lambda db: db.execute("INSERT INTO t VALUES (1)")))
         for _ in range(50)
     ]
     await asyncio.sleep(0)
@@ -120,9 +113,7 @@ async def test_a_full_disk_is_unavailable_and_recovers(tmp_path: Path) -> None:
         db.execute("INSERT INTO t VALUES (?)", (fat,))
 
     await file.read(lambda db: db.execute("PRAGMA max_page_count = 20").fetchone())
-    outcomes = await asyncio.gather(
-        *(file.write(fatten) for _ in range(5)), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*(file.write(fatten) for _ in range(5)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(Unavailable) >= 3
     await file.read(lambda db: db.execute("PRAGMA max_page_count = 20000").fetchone())
     await file.write(fatten)
@@ -133,9 +124,7 @@ async def test_a_corrupt_file_is_moved_aside_and_named(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     path.write_bytes(b"this was never a database" * 100)
     file = await opened(path, Habits(migrations=[TABLE], replace_corrupt=True))
-    assert file.moved is not None and file.moved.read_bytes().startswith(
-        b"this was never"
-    )
+    assert file.moved is not None and file.moved.read_bytes().startswith(b"this was never")
     assert await file.read(count) == 0
     await file.close()
 
@@ -149,9 +138,7 @@ async def test_a_file_a_person_named_is_never_moved(tmp_path: Path) -> None:
 
 
 async def test_a_newer_layout_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    newer = await opened(
-        tmp_path / "a.db", Habits(migrations=[TABLE, ("CREATE TABLE u (n)",)])
-    )
+    newer = await opened(tmp_path / "a.db", Habits(migrations=[TABLE, ("CREATE TABLE u (n)",)]))
     await newer.close()
     with pytest.raises(Refused, match="layout 2 and this Pillion knows 1"):
         await opened(tmp_path / "a.db")
@@ -159,12 +146,7 @@ async def test_a_newer_layout_is_refused_with_what_to_do(tmp_path: Path) -> None
 
 async def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
     files = await asyncio.gather(*(opened(tmp_path / "a.db") for _ in range(8)))
-    await asyncio.gather(
-        *(
-            file.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
-            for file in files
-        )
-    )
+    await asyncio.gather(*(file.write(lambda db: db.execute("INSERT INTO t VALUES (1)")) for file in files))
     assert await files[0].read(count) == 8
     await asyncio.gather(*(file.close() for file in files))
 
