@@ -13,7 +13,7 @@ import orjson
 
 from pillion.wire.json_faults import complaint
 
-_DELICATE = re.compile(rb"[0-9][.eE]|[0-9]{19}")
+_DELICATE = re.compile(rb"(?:^|[\[:,\s])-?(?:[0-9]{19}|[0-9]+[.eE])")
 """A fraction, an exponent or an integer that may pass 64 bits; inside a string it only costs time."""
 _MARKUP = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
 _ESCAPES = {

@@ -1,0 +1,258 @@
+"""The envelope around what an app publishes, and what is read back from one."""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pillion.toolbox import durations
+
+CLOUD_EVENT = "application/cloudevents+json"
+DEFAULT_TYPE = "com.dapr.event.sent"
+DEFAULT_SOURCE = "Dapr"
+_OCTETS = "application/octet-stream"
+_OVERRIDES = ("id", "source", "type", "traceid", "tracestate", "traceparent", "subject")
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_BINARY = frozenset({_OCTETS, "application/cloudevents+protobuf"})
+_TRACES = ("traceid", "traceparent", "tracestate", "baggage")
+
+Loads = Callable[[bytes], Any]
+"""Reads the first JSON value of a body; raises ValueError."""
+
+
+class NotAnEvent(ValueError):
+    """The bytes hold no CloudEvent; the sentence says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where and when an event is published. `now` in epoch seconds; `trace` a W3C traceparent or ""."""
+
+    app_id: str
+    pubsub: str
+    topic: str
+    id: str
+    now: float
+    trace: str = ""
+    trace_state: str = ""
+
+
+def envelope(
+    data: bytes, content_type: str, metadata: Mapping[str, str], origin: Origin, loads: Loads
+) -> dict[str, Any]:
+    """The CloudEvent of one publish. Raises NotAnEvent when the app claims to send one and does not."""
+    if plain_type(content_type) == CLOUD_EVENT:
+        return _completed(data, origin, loads)
+    content_type = content_type or "text/plain"
+    field, value = _content(data, plain_type(content_type), loads)
+    event = {
+        field: value,
+        "datacontenttype": content_type,
+        "id": origin.id,
+        "pubsubname": origin.pubsub,
+        "source": origin.app_id,
+        "specversion": "1.0",
+        "time": rfc3339(origin.now),
+        "topic": origin.topic,
+        "traceid": origin.trace,
+        "traceparent": origin.trace,
+        "tracestate": origin.trace_state,
+        "type": DEFAULT_TYPE,
+    }
+    if metadata:
+        _override(event, metadata)
+    return event
+
+
+def from_raw(data: bytes, pubsub: str, topic: str, id: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The envelope a subscriber of raw payloads gets; only the broker's own words on tracing are kept."""
+    event = {
+        "data_base64": base64.b64encode(data).decode(),
+        "datacontenttype": _OCTETS,
+        "id": id,
+        "pubsubname": pubsub,
+        "source": DEFAULT_SOURCE,
+        "specversion": "1.0",
+        "topic": topic,
+        "type": DEFAULT_TYPE,
+    }
+    return trace_from(event, metadata)
+
+
+def from_binary(data: bytes, content_type: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The envelope of a message in CloudEvents' binary mode: its attributes came as `ce_` headers."""
+    event: dict[str, Any] = {
+        key[3:].lower(): value for key, value in metadata.items() if key[:3].lower() == "ce_"
+    }
+    event["data"] = data
+    event["datacontenttype"] = content_type
+    return event
+
+
+def parsed(data: bytes, loads: Loads) -> dict[str, Any]:
+    """The CloudEvent a message holds. Raises NotAnEvent for anything but a JSON object."""
+    try:
+        event = loads(data)
+    except ValueError as error:
+        raise NotAnEvent(str(error)) from error
+    if not isinstance(event, dict):
+        raise NotAnEvent(
+            f"json: cannot unmarshal {_kind(event)} into Go value of type map[string]interface {{}}"
+        )
+    return event
+
+
+def trace_from(event: dict[str, Any], metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Take what the event lacks of its trace from the broker's metadata; a traceparent found there is the traceid too."""
+    for name in _TRACES:
+        if name in metadata and name not in event:
+            event[name] = metadata[name]
+            if name == "traceparent":
+                event["traceid"] = metadata[name]
+    return event
+
+
+def trace_of(event: Mapping[str, object]) -> str:
+    """The W3C traceparent an event belongs to, "" for none."""
+    for name in ("traceparent", "traceid"):
+        found = event.get(name)
+        if found is not None:
+            return found if isinstance(found, str) and _is_trace(found) else ""
+    return ""
+
+
+def has_expired(event: Mapping[str, object], now: float) -> bool:
+    """Whether the event's `expiration` lies in the past. What is not a date never expires."""
+    expiration = event.get("expiration")
+    if not isinstance(expiration, str) or not expiration:
+        return False
+    try:
+        moment = datetime.fromisoformat(expiration)
+    except ValueError:
+        return False
+    return moment.tzinfo is not None and moment.timestamp() < now
+
+
+def lifetime(metadata: Mapping[str, str]) -> float | None:
+    """The seconds a message is to live; None where nothing, or nothing readable, was said. Zero ends it at once."""
+    text = word(metadata, "ttl") or word(metadata, "ttlInSeconds")
+    if not text:
+        return None
+    try:
+        return durations.parse(text).total_seconds()
+    except durations.DurationError:
+        return float(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
+
+
+def is_raw(metadata: Mapping[str, str]) -> bool:
+    """Whether the payload travels without an envelope. Raises ValueError for what is no boolean."""
+    text = word(metadata, "rawPayload")
+    if not text or text in _FALSE:
+        return False
+    if text in _TRUE:
+        return True
+    raise ValueError(f"rawPayload value must be a valid boolean: actual is '{text}'")
+
+
+def word(metadata: Mapping[str, str], name: str) -> str:
+    """A metadata value by name whatever its case, "" when absent."""
+    if not metadata:
+        return ""
+    if name in metadata:
+        return metadata[name]
+    folded = name.lower()
+    return next((value for key, value in metadata.items() if key.lower() == folded), "")
+
+
+def plain_type(content_type: str) -> str:
+    """A content type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def is_binary(content_type: str) -> bool:
+    """Whether content of this type is bytes rather than text."""
+    return plain_type(content_type) in _BINARY
+
+
+def rfc3339(instant: float, *, utc: bool = False) -> str:
+    """An instant in whole seconds, in the machine's own zone or in UTC."""
+    moment = datetime.fromtimestamp(int(instant), UTC)
+    return (moment if utc else moment.astimezone()).isoformat().replace("+00:00", "Z")
+
+
+def _completed(data: bytes, origin: Origin, loads: Loads) -> dict[str, Any]:
+    """A CloudEvent the app wrote itself, with what it left out."""
+    try:
+        event = loads(data)
+    except ValueError as error:
+        raise NotAnEvent(str(error)) from error
+    if event is None:
+        event = {}
+    if not isinstance(event, dict):
+        raise NotAnEvent(
+            f"json: cannot unmarshal {_kind(event)} into Go value of type map[string]interface {{}}"
+        )
+    event.setdefault("time", rfc3339(origin.now))
+    if "traceid" not in event:
+        event["traceid"] = origin.trace
+        event.setdefault("traceparent", origin.trace)
+    event.setdefault("tracestate", origin.trace_state)
+    event["topic"] = origin.topic
+    event["pubsubname"] = origin.pubsub
+    for name, default in (("source", DEFAULT_SOURCE), ("type", DEFAULT_TYPE), ("specversion", "1.0")):
+        if event.get(name) is None:
+            event[name] = default
+    return event
+
+
+def _content(data: bytes, kind: str, loads: Loads) -> tuple[str, Any]:
+    if kind in _BINARY:
+        return "data_base64", base64.b64encode(data).decode()
+    if kind == "application/json":
+        try:
+            return "data", loads(data)
+        except ValueError:
+            pass
+    return "data", go_text(data)
+
+
+def go_text(data: bytes) -> str:
+    """Bytes as text: each byte that is not UTF-8 becomes U+FFFD, one for one."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape").translate(_LONE)
+
+
+_LONE = dict.fromkeys(range(0xDC80, 0xDD00), 0xFFFD)
+
+
+def _override(event: dict[str, Any], metadata: Mapping[str, str]) -> None:
+    given = {}
+    for key, value in metadata.items():
+        folded = key.lower()
+        if folded.startswith("cloudevent.") and folded[11:] in _OVERRIDES and value:
+            given[folded[11:]] = value
+    trace = given.pop("traceparent", "") or given.get("traceid", "")
+    if trace:
+        given["traceid"] = given["traceparent"] = trace
+    event.update(given)
+
+
+def _is_trace(text: str) -> bool:
+    parts = text.split("-")
+    return [len(part) for part in parts] == [2, 32, 16, 2] and parts[1].strip("0") != ""
+
+
+def _kind(value: object) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "number"
