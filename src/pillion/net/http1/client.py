@@ -92,20 +92,18 @@ class ClientConnection(Link):
         if len(start.split()) != 5:
             raise ValueError(f"not fit for a request line: {method!r} {target!r} {host!r}")
         pieces[0] = start
-        self._begin(method == b"HEAD")
+        waiter = self._begin(method == b"HEAD")
         if isinstance(body, Stream):
             self._send_body(pieces, body, told)
         elif body or method in _BODIED:
             self._write(joined(pieces, b"\r\nContent-Length: %d\r\n\r\n" % len(body), body))
         else:
             self._write(joined(pieces, b"\r\n\r\n"))
-        waiter = self._waiter
-        assert waiter is not None
         return waiter
 
-    def _begin(self, head_only: bool) -> None:
+    def _begin(self, head_only: bool) -> asyncio.Future[Response]:
         self._watch.off()
-        self._waiter = self._loop.create_future()
+        waiter = self._waiter = self._loop.create_future()
         self._answer = None
         self._stream = None
         self._head_only = head_only
@@ -114,6 +112,7 @@ class ClientConnection(Link):
         self._carried = 0
         if self._transport is None or self._transport.is_closing():
             self._settle(ConnectionResetError("the connection is closed"))
+        return waiter
 
     def _send_body(self, pieces: list[bytes], body: Stream, told: dict[bytes, bytes] | None) -> None:
         length = body.length
@@ -135,7 +134,7 @@ class ClientConnection(Link):
             self._transport.abort()
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     # What the transport tells.

@@ -120,7 +120,7 @@ class Link(asyncio.Protocol):
     # The body coming in.
 
     def on_body(self, piece: bytes) -> None:
-        self._barren = 0
+        self._barren = -1
         self._size += len(piece)
         if self._limit is not None and self._size > self._limit:
             self._too_large()
@@ -157,8 +157,8 @@ class Link(asyncio.Protocol):
         return body
 
     def _is_barren(self, size: int) -> bool:
-        """Count bytes that came in the middle of a body; whether too many came since the last piece of it."""
-        self._barren += size
+        """Count bytes of a read that ended inside a body; whether too many came without any of the body among them."""
+        self._barren = self._barren + size if self._barren >= 0 else 0
         return self._barren > BARREN
 
     def _hold_reading(self) -> None:

@@ -194,15 +194,11 @@ class ServerConnection(Link):
             self._serve()
 
     def eof_received(self) -> bool:
-        """Half of the connection is closed: like Go's server we take a client that others watch for as gone."""
+        """The client sends no more. We wait with it for its answer, but if somebody watches for it to leave, it has."""
         current = self._current
-        if (
-            self._stage is Stage.DEAF
-            or (current is None and not self._queue)
-            or (current and current.watched)
-        ):
+        if self._stage is Stage.DEAF or self._receiving is not None or self._in_head or current is None:
             return False
-        if self._receiving is not None:
+        if current.watched or current.answered:
             return False
         self._draining = True
         return True
@@ -255,6 +251,10 @@ class ServerConnection(Link):
                 self._hand_over(self._site.http2(), data)
             return b""
         self._early = b""
+        if self._site.http2 is not None and b"\n" in data and b" HTTP/" not in data.partition(b"\n")[0]:
+            # Neither version's opening: an answer would be read as frames by whoever tried to speak HTTP/2.
+            self.cut()
+            return b""
         self._stage = Stage.OPEN
         return data
 
@@ -375,7 +375,7 @@ class ServerConnection(Link):
         name = name.lower()
         value = value.rstrip()
         self._headers.append((name, value))
-        if name in _NOTED:
+        if name in _NOTED and self._in_head:
             if name == b"host" and name in self._noted:
                 self._fault = 400
             self._noted[name] = value
@@ -518,14 +518,14 @@ class ServerConnection(Link):
         ):
             limits = self._site.limits
             self._watch.set(limits.header_timeout if self._head_timed else limits.idle_timeout)
-        if self._receiving is not None:
+        if self._receiving is not None and self._stage is Stage.OPEN:
             self._welcome()
 
     # Answering.
 
     def answer(self, exchange: Exchange, status: int, headers: Headers, body: Body) -> None:
         """Write an answer, or drop it if the client is gone."""
-        if self._current is not exchange or self._transport is None:
+        if self._current is not exchange or self._transport is None or self._transport.is_closing():
             discard(body)
             return
         if self._draining or (not exchange.complete and not self._may_swallow(exchange)):
@@ -631,14 +631,14 @@ class ServerConnection(Link):
     def _write(self, data: bytes) -> None:
         if self._serving:
             self._out.append(data)
-        elif self._transport is not None:
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _flush(self) -> None:
         out = self._out
         if not out:
             return
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
 
