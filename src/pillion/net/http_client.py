@@ -59,22 +59,20 @@ class Http1Client:
         timeout: float | None = None,
     ) -> Response:
         """Send, and wait for the head of the answer; see `HttpClient`."""
-        loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         kept = self._take()
         if kept is not None:
             try:
-                return await self._exchange(kept, method, target, headers, body, deadline)
+                answer = kept.send(method, target, headers, body)
+                return await (answer if deadline is None else _in_time(answer, deadline))
             except ConnectionError:
                 if kept.touched or isinstance(body, Stream):
                     discard(body)
                     raise
-        try:
-            fresh = await self._dial(deadline)
-        except BaseException:
-            discard(body)
-            raise
-        return await self._exchange(fresh, method, target, headers, body, deadline)
+            except BaseException:  # cancelled, too late, or refused before it was sent: not to be used again
+                kept.cut()
+                raise
+        return await self._first(method, target, headers, body, deadline)
 
     async def close(self) -> None:
         """Close idle connections at once and those in use when they are done."""
@@ -83,31 +81,21 @@ class Http1Client:
         for connection in idle:
             connection.close()
 
-    async def _exchange(
-        self,
-        connection: ClientConnection,
-        method: bytes,
-        target: bytes,
-        headers: Headers,
-        body: Body,
-        deadline: float | None,
+    async def _first(
+        self, method: bytes, target: bytes, headers: Headers, body: Body, deadline: float | None
     ) -> Response:
-        timer = None
+        """The first exchange of a new connection."""
         try:
-            answer = connection.send(method, target, headers, body)
-            if deadline is not None:
-                timer = asyncio.get_running_loop().call_at(deadline, _expire, answer)
-            return await answer
-        except ConnectionError:
+            fresh = await self._dial(deadline)
+        except BaseException:
+            discard(body)
             raise
-        except (
-            BaseException
-        ):  # cancelled, too late, or refused before it was sent: the connection cannot be used again
-            connection.cut()
+        try:
+            answer = fresh.send(method, target, headers, body)
+            return await (answer if deadline is None else _in_time(answer, deadline))
+        except BaseException:
+            fresh.cut()
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     def _take(self) -> ClientConnection | None:
         """The connection used last, if one is idle: the others may grow old and go."""
@@ -176,6 +164,14 @@ class Http1Client:
     def _make(self) -> ClientConnection:
         assert self._wheel is not None
         return ClientConnection(self._authority, self._names, self._wheel, self._free, self._lost)
+
+
+async def _in_time(answer: asyncio.Future[Response], deadline: float) -> Response:
+    timer = asyncio.get_running_loop().call_at(deadline, _expire, answer)
+    try:
+        return await answer
+    finally:
+        timer.cancel()
 
 
 def _expire(answer: asyncio.Future[Response]) -> None:

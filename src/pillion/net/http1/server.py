@@ -1,7 +1,6 @@
 """One client's connection, seen from the server: requests in, answers out, in order."""
 
 import asyncio
-import enum
 import logging
 from base64 import urlsafe_b64decode
 from collections import deque
@@ -127,13 +126,13 @@ class Exchange:
             tell()
 
 
-class Stage(enum.Enum):
-    """How far a connection has come."""
+class Stage:
+    """How far a connection has come (plain numbers: looked at on every read)."""
 
-    FRESH = 1
+    FRESH = 0
     """Nothing known yet: HTTP/1.1, or the preface of HTTP/2."""
-    OPEN = 2
-    DEAF = 3
+    OPEN = 1
+    DEAF = 2
     """What comes is dropped: the last answer is on its way, or out while the client still sends."""
 
 
@@ -182,7 +181,7 @@ class ServerConnection(Link):
         self._watch.set(self._site.limits.header_timeout)
 
     def data_received(self, data: bytes) -> None:
-        if self._stage is not Stage.OPEN:
+        if self._stage != Stage.OPEN:
             data = self._opening(data)
             if not data:
                 return
@@ -196,7 +195,7 @@ class ServerConnection(Link):
     def eof_received(self) -> bool:
         """The client sends no more. We wait with it for its answer, but if somebody watches for it to leave, it has."""
         current = self._current
-        if self._stage is Stage.DEAF or self._receiving is not None or self._in_head or current is None:
+        if self._stage == Stage.DEAF or self._receiving is not None or self._in_head or current is None:
             return False
         if current.watched or current.answered:
             return False
@@ -242,7 +241,7 @@ class ServerConnection(Link):
 
     def _opening(self, data: bytes) -> bytes:
         """What of the first bytes is for HTTP/1.1; nothing while that is not known, or when nobody listens any more."""
-        if self._stage is Stage.DEAF:
+        if self._stage == Stage.DEAF:
             return b""
         data = self._early + data
         if self._site.http2 is not None and data[:24] == PREFACE[: len(data)]:
@@ -328,7 +327,7 @@ class ServerConnection(Link):
 
     def _body_unfinished(self, size: int) -> None:
         exchange = self._receiving
-        if exchange is None or self._stage is not Stage.OPEN:
+        if exchange is None or self._stage != Stage.OPEN:
             return
         if self._is_barren(size):
             self._refuse(400)
@@ -456,7 +455,7 @@ class ServerConnection(Link):
 
     def _refuse(self, status: int) -> None:
         """Answer a request that cannot be served, after those before it, and listen no more."""
-        if self._stage is Stage.DEAF:
+        if self._stage == Stage.DEAF:
             return
         last = self._queue[-1] if self._queue else self._current
         self._stage = Stage.DEAF
@@ -492,7 +491,6 @@ class ServerConnection(Link):
         if exchange.request is None:
             exchange.respond(exchange.refusal, [_PLAIN], _REFUSALS[exchange.refusal])
             return
-        self._watch.off()
         try:
             self._site.handler(exchange.request, exchange)
         except Exception:  # a request's root: it must not take the connection's other requests along
@@ -510,15 +508,12 @@ class ServerConnection(Link):
         """What is left to do when nothing more can be served for now."""
         if not self._reading and len(self._queue) < WAITING and self._stream is None:
             self._resume_reading()
-        if (
-            self._current is None
-            and not self._queue
-            and self._transport is not None
-            and self._stage is Stage.OPEN
-        ):
+        if self._current is not None:
+            self._watch.off()
+        elif not self._queue and self._stage == Stage.OPEN:
             limits = self._site.limits
             self._watch.set(limits.header_timeout if self._head_timed else limits.idle_timeout)
-        if self._receiving is not None and self._stage is Stage.OPEN:
+        if self._receiving is not None and self._stage == Stage.OPEN:
             self._welcome()
 
     # Answering.
@@ -530,17 +525,27 @@ class ServerConnection(Link):
             return
         if self._draining or (not exchange.complete and not self._may_swallow(exchange)):
             exchange.keep = False
-        empty = status in _BODYLESS or exchange.method == b"HEAD"
-        if isinstance(body, Stream) and not empty:
+        site = self._site
+        if isinstance(body, Stream) or status in _BODYLESS or exchange.method == b"HEAD":
+            self._answer_otherwise(exchange, status, headers, body)
+            return
+        pieces, told = lines(site.status.dated(status), headers, site.names)
+        if told:
+            self._heed(exchange, status, pieces, told, len(body), own=True)
+        self._write(joined(pieces, self._tail(exchange, status, len(body)), body))
+        self._answered(exchange)
+
+    def _answer_otherwise(self, exchange: Exchange, status: int, headers: Headers, body: Body) -> None:
+        """An answer that streams, or has no body."""
+        if isinstance(body, Stream) and status not in _BODYLESS and exchange.method != b"HEAD":
             self._answer_stream(exchange, status, headers, body)
             return
         length = body.length if isinstance(body, Stream) else len(body)
         discard(body)
         pieces, told = lines(self._site.status.dated(status), headers, self._site.names)
         if told:
-            length = self._heed(exchange, status, pieces, told, length, own=not empty)
-        written = b"" if empty or isinstance(body, Stream) else body
-        self._write(joined(pieces, self._tail(exchange, status, length), written))
+            length = self._heed(exchange, status, pieces, told, length, own=False)
+        self._write(joined(pieces, self._tail(exchange, status, length)))
         self._answered(exchange)
 
     def _answer_stream(self, exchange: Exchange, status: int, headers: Headers, body: Stream) -> None:
@@ -586,9 +591,9 @@ class ServerConnection(Link):
         tail = b"\r\n\r\n"
         if length is not None and status != 204 and (status != 304 or length):
             tail = b"\r\nContent-Length: %d\r\n\r\n" % length
-        if not exchange.keep:
-            return b"\r\nConnection: close" + tail
-        return b"\r\nConnection: keep-alive" + tail if exchange.old else tail
+        if exchange.keep and not exchange.old:
+            return tail
+        return (b"\r\nConnection: keep-alive" if exchange.keep else b"\r\nConnection: close") + tail
 
     def _may_swallow(self, exchange: Exchange) -> bool:
         """Whether the unread rest of a request's body is worth reading to keep the connection."""
@@ -612,7 +617,7 @@ class ServerConnection(Link):
 
     def _shut(self) -> None:
         """Nothing will be answered after this: close, but let a client that is still sending read its answer."""
-        sending = self._receiving is not None or self._stage is Stage.DEAF
+        sending = self._receiving is not None or self._stage == Stage.DEAF
         self._stage = Stage.DEAF
         self._queue.clear()
         self._flush()
