@@ -119,10 +119,10 @@ class Http2Connection(asyncio.Protocol):
         self.draining = False
         self.transport: asyncio.Transport | None = None
         self.notice = b""  # table size update owed to the peer before our next header block
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._watch = wheel.watch(self._look)
         self._decoder = Decoder(limits.header_list_bytes)
-        self._guard = Guard(self._loop.time, limits.min_ping_interval)
+        self._guard = Guard(self.loop.time, limits.min_ping_interval)
         self._rest = b""
         self._begun = False  # the peer's preface and first frame have been seen
         self._busy = False
@@ -137,9 +137,9 @@ class Http2Connection(asyncio.Protocol):
         self._held = 0
         self._skipped: deque[tuple[int, int]] = deque(maxlen=64)
         self._recent: OrderedDict[int, None] = OrderedDict()
-        self._last_read = self._idle_since = self._began = self._loop.time()
+        self._last_read = self._idle_since = self._began = self.loop.time()
         self._pinged = 0.0
-        self._cut_at = 0.0
+        self._reason = ""  # why we hung up
         self._final = MAX_STREAM  # streams above it come too late
 
     # For the subclass.
@@ -177,7 +177,7 @@ class Http2Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return
-        self._last_read = self._loop.time()
+        self._last_read = self.loop.time()
         self._pinged = 0.0
         self._busy = True
         try:
@@ -194,7 +194,7 @@ class Http2Connection(asyncio.Protocol):
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
-        self._end(str(error) if error else "the connection was closed")
+        self._end(self._reason or (str(error) if error else "the connection was closed"))
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -613,7 +613,7 @@ class Http2Connection(asyncio.Protocol):
     def touch(self) -> None:
         """Something waits in `out` or for its turn: have it written once this turn of the loop is over."""
         if not self._busy and self._flushing is None and not self.closing:
-            self._flushing = self._loop.call_soon(self._flush_later)
+            self._flushing = self.loop.call_soon(self._flush_later)
 
     def enqueue(self, stream: Exchange) -> None:
         """A stream has bytes pending and wants its turn."""
@@ -656,7 +656,7 @@ class Http2Connection(asyncio.Protocol):
                 stream.queued = True
                 self._turns.append(stream)
         if self._turns and self.window > 0 and self._flushing is None:
-            self._flushing = self._loop.call_soon(self._flush_later)
+            self._flushing = self.loop.call_soon(self._flush_later)
 
     # Ends.
 
@@ -670,7 +670,7 @@ class Http2Connection(asyncio.Protocol):
         stream.gone = True
         if self.streams.pop(stream.sid, None) is not None:
             if not self.streams:
-                self._idle_since = self._loop.time()
+                self._idle_since = self.loop.time()
             self.room_made()
 
     def drop(self, stream: Exchange, code: int) -> None:
@@ -732,7 +732,7 @@ class Http2Connection(asyncio.Protocol):
     def _hang_up(self, text: str) -> None:
         self.flush()
         self.closing = True
-        self._cut_at = self._loop.time() + LAST_WORDS
+        self._reason = text
         if self.transport is not None:
             self.transport.close()
             self._watch.set(LAST_WORDS)
@@ -757,7 +757,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         """What is due, and when to look again."""
-        now = self._loop.time()
+        now = self.loop.time()
         if self.closing:
             self.cut()
             return
