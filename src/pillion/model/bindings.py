@@ -13,6 +13,10 @@ class Reply:
     data: bytes | None = None
     metadata: Mapping[str, str] = field(default=NOTHING)
     content_type: str = ""
+    to: tuple[str, ...] = ()
+    """Output bindings that the app wants `data` sent to (an app's answer to a trigger only)."""
+    parallel: bool = False
+    """Whether they may be called at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class PubSubService:
     ) -> None:
         """`brokers` is read on every call: replacing an entry is how a component is reloaded."""
         self._brokers = brokers
-        self._app_id = app_id
+        self.app_id = app_id
         self._telemetry = telemetry
         self._json = json
         self._clock = clock
@@ -157,12 +157,12 @@ class PubSubService:
         metadata: Mapping[str, str],
     ) -> Publication:
         now = self._clock.now()
-        origin = Origin(self._app_id, broker.name, topic, uuid4(), now, call.trace, call.trace_state)
+        origin = Origin(self.app_id, broker.name, topic, uuid4(), now, call.trace, call.trace_state)
         try:
             event = cloudevents.envelope(data, content_type, metadata, origin, self._json.loads_first)
         except NotAnEvent as error:
             raise ApiError(
-                PUBSUB_CLOUD_EVENT, resource=broker.name, info={"appID": self._app_id, "error": str(error)}
+                PUBSUB_CLOUD_EVENT, resource=broker.name, info={"appID": self.app_id, "error": str(error)}
             ) from error
         lifetime = cloudevents.lifetime(metadata) if metadata else None
         if lifetime is not None and not broker.expires:
@@ -181,13 +181,13 @@ class PubSubService:
 
     def _admit(self, broker: Broker, topic: str) -> None:
         if not broker.scopes.may_publish(topic):
-            why = PUBSUB_FORBIDDEN.text.format(topic=topic, app_id=self._app_id)
+            why = PUBSUB_FORBIDDEN.text.format(topic=topic, app_id=self.app_id)
             raise ApiError(
                 PUBSUB_FORBIDDEN,
                 resource=broker.name,
                 info={"error": why, "topic": topic},
                 topic=topic,
-                app_id=self._app_id,
+                app_id=self.app_id,
             )
 
     async def _send(self, call: Call, broker: Broker, publication: Publication) -> None:

@@ -14,7 +14,6 @@ from pillion.model.pubsub import Interest, Origin, Topic
 from pillion.ports.app import App, AppFailed, AppUnreachable
 from pillion.ports.json import Json
 from pillion.ports.telemetry import Telemetry
-from pillion.rules.expressions import ExpressionError
 from pillion.rules.routing import Routes
 from pillion.services.batches import Batches
 from pillion.services.delivery import Delivery, Take
@@ -36,8 +35,8 @@ FIRST_TRY: Final = 5.0
 IN_FLIGHT: Final = 64
 
 
-class Refused(Exception):
-    """The app may not have this topic, or asks for it in a way nobody understands."""
+class NotSubscribed(Exception):
+    """The app may not have this topic, asks for it in a way nobody understands, or the broker said no."""
 
 
 class Line:
@@ -68,11 +67,11 @@ class Line:
         self._closed = False
 
     async def open(self) -> None:
-        """Subscribe now. Raises Refused, ApiError (no such broker) or a driver's word."""
+        """Subscribe now. Raises NotSubscribed, or ApiError when there is no such broker."""
         interest = self.interest
         broker = self._pubsub.find(interest.pubsub)
         if not broker.scopes.may_subscribe(interest.topic):
-            raise Refused(
+            raise NotSubscribed(
                 f"subscription to topic '{interest.topic}' on pubsub '{interest.pubsub}' is not allowed"
             )
         try:
@@ -86,12 +85,16 @@ class Line:
                 clock=self._clock,
             )
         except ValueError as error:
-            raise Refused(str(error)) from error
+            raise NotSubscribed(str(error)) from error
         deliver, in_flight = self._deliver(delivery)
         topic = Topic(broker.topic(interest.topic), interest.metadata, in_flight)
         self._delivery = delivery
-        subscription = await broker.mount.driver.subscribe(topic, deliver)
-        self._subscription = subscription
+        try:
+            self._subscription = await broker.mount.driver.subscribe(topic, deliver)
+        except DriverError as error:
+            raise NotSubscribed(
+                f"failed to subscribe to topic '{interest.topic}' on pubsub '{interest.pubsub}': {error}"
+            ) from error
         if self._closed:
             await self.close()
 
@@ -130,7 +133,7 @@ class Line:
         if self._take is not None:
             return self._take
         if self._app is None:
-            raise Refused("there is no app to deliver to")
+            raise NotSubscribed("there is no app to deliver to")
         return self._app.deliver
 
     def _deliver(self, delivery: Delivery) -> tuple[Deliver, int]:
@@ -191,7 +194,7 @@ class Subscriptions:
         await asyncio.gather(*(line.resume() for line in self._lines))
 
     async def open_stream(self, interest: Interest, take: Take) -> Line:
-        """Subscribe for a stream the app holds open. Raises Refused, ApiError or a driver's word."""
+        """Subscribe for a stream the app holds open. Raises as `Line.open`."""
         line = Line(
             replace(interest, origin=Origin.STREAMING),
             pubsub=self._pubsub,
@@ -266,7 +269,7 @@ class Subscriptions:
                 _done(tried)
                 await self._running.wait()
             await line.open()
-        except (Refused, ApiError, DriverError) as error:
+        except (NotSubscribed, ApiError) as error:
             log.log(level, "%s", _sentence(line.interest, error))
             return False
         finally:
@@ -289,9 +292,4 @@ def _done(tried: asyncio.Future[None]) -> None:
 def _sentence(interest: Interest, error: Exception) -> str:
     if isinstance(error, ApiError):
         return f"subscription to topic '{interest.topic}': {error.message}"
-    if isinstance(error, Refused):
-        return str(error)
-    return f"failed to subscribe to topic '{interest.topic}' on pubsub '{interest.pubsub}': {error}"
-
-
-__all__ = ["ExpressionError", "Line", "Refused", "Subscriptions", "check"]
+    return str(error)

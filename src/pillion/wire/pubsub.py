@@ -20,6 +20,7 @@ from pillion.wire.json import (
 CLOUD_EVENT = "application/cloudevents+json"
 BULK_TYPE = "com.dapr.event.sent.bulk"
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_KEY = re.compile(rb"[0-9a-z_.\-]+")
 _OURS = frozenset(
     {
         "connection", "content-length", "content-type", "dapr-api-token", "host", "keep-alive", "proxy-connection", "pubsubname",
@@ -127,6 +128,11 @@ def http_fields(metadata: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
         folded = name.lower()
         if folded not in _OURS and _TOKEN.fullmatch(name) and value.isprintable():
             yield folded.encode(), value.encode()
+
+
+def is_metadata_key(name: bytes) -> bool:
+    """Whether gRPC can carry metadata of this name."""
+    return _KEY.fullmatch(name) is not None
 
 
 def batch_body(batch: Batch) -> bytes:

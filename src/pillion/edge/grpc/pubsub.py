@@ -1,0 +1,197 @@
+"""Publishing over gRPC, and subscriptions that an app holds open as a stream."""
+
+import asyncio
+from typing import Final
+
+from pillion.edge.app.log import log
+from pillion.edge.grpc.api import Streaming, Unary
+from pillion.model.call import Call
+from pillion.model.errors import PUBSUB_MARSHAL_EVENTS, PUBSUB_NAME_EMPTY, ApiError
+from pillion.model.pubsub import Answer, Event, Interest, Origin, Rule
+from pillion.model.state import NOTHING
+from pillion.net.rpc import Code, RpcError, ServerCall
+from pillion.ports.app import AppFailed, AppUnreachable
+from pillion.services.pubsub import Draft, PubSubService
+from pillion.services.subscriptions import Line, NotSubscribed, Subscriptions
+from pillion.wire import pubsub as wire
+from pillion.wire.proto import runtime
+
+PATH: Final = "/"
+"""Where the events of a stream go: it has no routes."""
+
+
+class PubSubRpcs:
+    """The publishing methods of the runtime's service and its subscription stream."""
+
+    def __init__(self, service: PubSubService, subscriptions: Subscriptions) -> None:
+        self._service = service
+        self._subscriptions = subscriptions
+
+    def unary(self) -> dict[str, Unary]:
+        """The methods by name."""
+        return {
+            "PublishEvent": self.publish,
+            "BulkPublishEvent": self.publish_many,
+            "BulkPublishEventAlpha1": self.publish_many,
+        }
+
+    def streams(self) -> dict[str, Streaming]:
+        """The streaming methods by name."""
+        return {"SubscribeTopicEventsAlpha1": self.subscribe}
+
+    async def publish(self, call: Call, _: ServerCall, message: bytes) -> bytes:
+        """One event; an empty answer once the broker has it."""
+        request = runtime.PublishEventRequest.FromString(message)
+        await self._service.publish(
+            call,
+            request.pubsub_name,
+            request.topic,
+            request.data,
+            request.data_content_type,
+            dict(request.metadata) or NOTHING,
+            trace_raw=True,
+        )
+        return b""
+
+    async def publish_many(self, call: Call, _: ServerCall, message: bytes) -> bytes:
+        """A batch; the status of its first failure when one entry fails."""
+        request = runtime.BulkPublishRequest.FromString(message)
+        pubsub, topic, metadata = request.pubsub_name, request.topic, dict(request.metadata)
+        self._service.target(pubsub, topic)
+        self._check_ids([entry.entry_id for entry in request.entries], pubsub, topic)
+        drafts = [
+            Draft(
+                entry.entry_id,
+                entry.event,
+                entry.content_type,
+                {**metadata, **entry.metadata} if entry.metadata else NOTHING,
+            )
+            for entry in request.entries
+        ]
+        failures = await self._service.publish_many(call, pubsub, topic, drafts, metadata)
+        if failures:
+            raise self._service.failed(pubsub, topic, failures[0].error)
+        return b""
+
+    async def subscribe(self, _: Call, call: ServerCall) -> None:
+        """Events for as long as the app holds the stream open; each waits for its answer by id."""
+        interest = await self._interest(call)
+        stream = EventStream(call)
+        line = await stream.begin(self._subscriptions, interest)
+        try:
+            await stream.listen()
+        finally:
+            stream.end()
+            await self._subscriptions.close_stream(line)
+
+    def _check_ids(self, ids: list[str], pubsub: str, topic: str) -> None:
+        if len(set(ids)) == len(ids) and all(ids):
+            return
+        why = "entryId is duplicated or not present for entry"
+        info = {"appID": self._service.app_id, "error": why}
+        raise ApiError(PUBSUB_MARSHAL_EVENTS, resource=pubsub, info=info, topic=topic, pubsub=pubsub, why=why)
+
+    async def _interest(self, call: ServerCall) -> Interest:
+        first = await _received(call)
+        if first.WhichOneof(_REQUEST) != "initial_request":
+            raise RpcError(Code.UNKNOWN, "initial request is required")
+        wish = first.initial_request
+        if not wish.pubsub_name:
+            raise ApiError(PUBSUB_NAME_EMPTY, resource="", info={})
+        if not wish.topic:
+            raise RpcError(Code.UNKNOWN, "topic is required")
+        return Interest(
+            wish.pubsub_name,
+            wish.topic,
+            (Rule("", PATH),),
+            dict(wish.metadata),
+            wish.dead_letter_topic,
+            origin=Origin.STREAMING,
+        )
+
+
+class EventStream:
+    """One stream: events out one at a time, answers in by the event's id."""
+
+    def __init__(self, call: ServerCall) -> None:
+        self._call = call
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._sending = asyncio.Lock()
+
+    async def begin(self, subscriptions: Subscriptions, interest: Interest) -> Line:
+        """Subscribe, and say so before the first event is sent."""
+        async with self._sending:
+            try:
+                line = await subscriptions.open_stream(interest, self.take)
+            except NotSubscribed as error:
+                why = f"failed to create subscription for {interest.pubsub}: {error}"
+                raise RpcError(Code.UNKNOWN, why) from error
+            try:
+                await self._call.send(_STANDS)
+            except BaseException:
+                await subscriptions.close_stream(line)
+                raise
+        return line
+
+    async def take(self, event: Event) -> Answer:
+        """Send an event and wait for the app's word on it."""
+        id = str(event.envelope.get("id", ""))
+        if id in self._waiting:
+            raise AppFailed(f"an event of id {id} is already under way on this stream")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[id] = answer
+        try:
+            async with self._sending:
+                await self._call.send(_message(event))
+            return await answer
+        except RpcError as error:
+            raise AppUnreachable(f"the stream has gone: {error.message}") from error
+        except ValueError as error:
+            raise AppFailed(f"the event cannot be sent: {error}") from error
+        finally:
+            self._waiting.pop(id, None)
+
+    async def listen(self) -> None:
+        """Hear the app's answers; ends with the stream."""
+        while True:
+            request = await _received(self._call)
+            match request.WhichOneof(_REQUEST):
+                case "initial_request":
+                    raise RpcError(Code.UNKNOWN, "duplicate initial request received")
+                case "event_processed":
+                    processed = request.event_processed
+                    self._answered(processed.id, wire.rpc_answer(processed.status.status))
+
+    def end(self) -> None:
+        """Nobody will answer any more."""
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(AppUnreachable("the stream has gone"))
+                answer.exception()  # its waiter may be cancelled before it looks
+
+    def _answered(self, id: str, word: Answer) -> None:
+        answer = self._waiting.get(id)
+        if answer is None:
+            log.warning("an answer came for event %s, which this stream does not wait for", id)
+        elif not answer.done():
+            answer.set_result(word)
+
+
+_REQUEST: Final = "subscribe_topic_events_request_type"
+_STANDS = b"\x0a\x00"
+"""An initial_response: field 1, empty."""
+
+
+async def _received(call: ServerCall) -> "runtime.SubscribeTopicEventsRequestAlpha1":
+    message = await call.receive()
+    if message is None:
+        raise RpcError(Code.UNKNOWN, "EOF")
+    return runtime.SubscribeTopicEventsRequestAlpha1.FromString(message)
+
+
+def _message(event: Event) -> bytes:
+    response = runtime.SubscribeTopicEventsResponseAlpha1()
+    message = response.event_message
+    message.topic, message.pubsub_name, message.path = event.topic, event.pubsub, event.path
+    wire.fill_event(message, event)
+    return response.SerializeToString()
