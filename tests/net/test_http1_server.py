@@ -642,3 +642,11 @@ async def test_a_client_that_closed_its_half_still_gets_its_answer():
         await asyncio.sleep(0.01)
         waiting[0].respond(200, [], b"late")
         assert (await raw.rest()).endswith(b"Connection: close\r\nContent-Length: 4\r\n\r\nlate")
+
+
+async def test_a_target_beyond_ascii_is_taken_as_if_escaped():
+    async with talking(echo) as raw:
+        raw.send("GET /stäte HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert (await raw.answer())[1]["X-Target"] == "/st%C3%A4te"
+        raw.send(b"GET /a\x01b HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await raw.answer())[0] == 400

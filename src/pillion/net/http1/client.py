@@ -279,9 +279,11 @@ class ClientConnection(Link):
         if self._head_only:
             self._parser = httptools.HttpResponseParser(self)
             self._keep = self._keep and not self._size
-        self._parts.clear()
         self._answer = None
-        self._resume_reading()
+        if self._parts:
+            self._parts.clear()
+        if not self._reading:
+            self._resume_reading()
         if self._keep and self._sent and self.usable:
             self._free(self)
             return

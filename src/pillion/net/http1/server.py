@@ -262,11 +262,22 @@ class ServerConnection(Link):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._after_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserInvalidURLError:
+            self._feed_escaped(data)
         except httptools.HttpParserError:
             self._refuse(self._fault or 400)
         else:
             if self._fault:
                 self._refuse(self._fault)
+
+    def _feed_escaped(self, data: bytes) -> None:
+        """Take a target with bytes beyond ASCII for one with those escaped, as Go does, if a request starts here."""
+        escaped = data if self._queue or self._carried or self._receiving is not None else _escaped(data)
+        if escaped is data:
+            self._refuse(400)
+            return
+        self._parser = httptools.HttpRequestParser(self)
+        self._feed(escaped)
 
     def _after_upgrade(self, rest: bytes) -> None:
         """Go over to HTTP/2 if that is what was asked for; any other upgrade is ignored, as a server may."""
@@ -426,7 +437,7 @@ class ServerConnection(Link):
             return
         exchange.complete = True
         if self._stream is None and self._size <= SMALL_BODY:
-            self._ready(exchange, self._collected())
+            self._ready(exchange, self._collected() if self._parts else b"")
             return
         if self._stream is None:
             self._ready(exchange, self._open_stream(self._size))
@@ -649,6 +660,14 @@ class ServerConnection(Link):
 
     def _timed_out(self) -> None:
         self.close()
+
+
+def _escaped(data: bytes) -> bytes:
+    """The same bytes, the first line's beyond ASCII percent-escaped."""
+    line, found, rest = data.partition(b"\r\n")
+    if line.isascii():
+        return data
+    return b"".join(b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line) + found + rest
 
 
 def _origin_form(target: bytes, host: bytes) -> tuple[bytes, bytes]:
