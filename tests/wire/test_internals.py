@@ -59,15 +59,18 @@ def test_what_the_generated_class_writes_is_read_back(headers: list[tuple[bytes,
 
 def test_an_answer_survives_both_ways_with_status_details_and_trailers() -> None:
     detail = b"\x0a\x03t/x\x12\x01z"
-    outcome = Outcome(5, list(PLAIN), content_type="a/b", trailers=[(b"x-t", b"v")], message="no", details=(detail,))
+    outcome = Outcome(
+        5, list(PLAIN), content_type="a/b", trailers=[(b"x-t", b"v")], message="no", details=(detail,)
+    )
     codec = Codec()
     made = internals.InternalInvokeResponseStream.FromString(codec.answer(outcome, b"body"))
     assert (made.response.status.code, made.response.status.message) == (5, "no")
     assert made.response.status.details[0].type_url == "t/x"
     assert made.response.message.content_type == "a/b"
     assert made.response.trailers["x-t"].values == ["v"]
-    again, data = codec.read_answer(made.SerializeToString())
-    assert data == b"body"
+    opening = codec.read_answer(made.SerializeToString())
+    again = opening.outcome
+    assert (opening.data, opening.seq) == (b"body", 0)
     assert (again.status, again.message, again.details, again.content_type) == (5, "no", (detail,), "a/b")
     assert sorted(again.headers) == sorted(PLAIN) and again.trailers == [(b"x-t", b"v")]
 
@@ -106,3 +109,48 @@ def test_the_caches_stay_bounded() -> None:
     for number in range(5000):
         codec.leading(invocation([(b"x", str(number).encode())]), b"")
     assert len(codec._made) <= 2048
+
+
+def test_binary_values_travel_as_base64_text_and_odd_ones_as_utf8() -> None:
+    headers = [
+        (b"x-b-bin", b"\xff\x00"),
+        (b"x-b-bin", b"\x01"),
+        (b"x-old", b"caf\xe9"),
+        (b"x-new", "né".encode()),
+    ]
+    message = Codec().leading(invocation(headers), b"")
+    made = internals.InternalInvokeRequestStream.FromString(message)
+    assert list(made.request.metadata["x-b-bin"].values) == ["/wA=", "AQ=="]
+    assert list(made.request.metadata["x-old"].values) == ["café"]
+    read = Codec().read_leading(message).invocation.headers
+    assert read == [*headers[:2], (b"x-old", "café".encode()), headers[3]]
+
+
+def test_a_second_request_that_begins_alike_reads_the_same() -> None:
+    codec = Codec()
+    for trace in (b"a", b"b", b"c"):
+        sent = [*PLAIN, (b"traceparent", trace), (b"x-last", b"1")]
+        read = codec.read_leading(codec.leading(invocation(sent), b"")).invocation.headers
+        assert sorted(read) == sorted(sent)
+        read.clear()  # what a reader does to its headers is nobody else's business
+    assert len(codec._starts) == 1
+
+
+def test_a_beginning_cut_short_is_not_taken_for_the_one_known() -> None:
+    codec = Codec()
+    whole = codec.leading(invocation(PLAIN), b"")
+    codec.read_leading(whole)
+    with pytest.raises(Malformed):
+        codec.read_leading(whole[:-30])
+
+
+def test_a_call_of_a_grpc_app_is_known_by_its_content_type() -> None:
+    sent = [(b"content-type", b"application/grpc+proto")]
+    codec = Codec()
+    assert codec.read_leading(codec.leading(invocation(sent), b"")).invocation.from_grpc
+    assert not codec.read_leading(codec.leading(invocation(PLAIN), b"application/grpc")).invocation.from_grpc
+
+
+def test_a_status_out_of_every_range_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        Codec().read_response(internals.InternalInvokeResponse(status={"code": -1}).SerializeToString())

@@ -71,6 +71,11 @@ class ServerCall(Protocol):
     deadline: float | None
     """On the loop's clock (`loop.time()`)."""
 
+    @property
+    def ended(self) -> bool:
+        """The client has half-closed and no message of it waits: `receive` would return None at once."""
+        ...
+
     async def receive(self) -> bytes | None:
         """The client's next message; None after it half-closed. Raises `RpcError` on oversize or bad encoding."""
         ...
@@ -138,6 +143,11 @@ class Reply:
 
 class ClientCall(Protocol):
     """One call being made."""
+
+    @property
+    def ended(self) -> bool:
+        """The status has come and no message waits: `receive` would not wait."""
+        ...
 
     async def send(self, message: bytes, *, end: bool = False) -> None:
         """One message; waits for flow control. With `end` the request half is closed after it (one frame less than `half_close`)."""

@@ -9,85 +9,165 @@
 | InternalInvokeResponse       | 1 status, 2 headers map, 3 trailers map, 4 message            |
 | StreamPayload                | 1 data, 2 seq                                                 |
 
-The unary form (CallLocal) is the inner request and response with the body in the message's `data`. A test holds every
-function here against the C-backed classes.
+The unary form (CallLocal) is the inner request and response with the body in the message's `data`. Values of `-bin` names
+are bytes in the model and base64 text here; every other value is UTF-8, as protobuf demands of its strings. A test holds
+every function here against the C-backed classes.
 """
 
+from binascii import Error as NotBase64
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from typing import Final
 
 from pillion.model.invoke import Invocation, Outcome, Pairs
-from pillion.wire.scan import Malformed, fields, number, octets, prefixed, varint
+from pillion.wire.scan import (
+    SPOILED,
+    Malformed,
+    fields,
+    number,
+    octets,
+    prefixed,
+    read_varint,
+    skip,
+    span,
+    varint,
+)
 
+_PLAIN_STATUS: Final = {b"\x08" + varint(code): code for code in range(600)}
+"""A status without text, as its message's bytes."""
 VERBS: Final = ("NONE", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 _VERB_NUMBERS: Final = {verb: number for number, verb in enumerate(VERBS)}
 _MOST_CACHED: Final = 2048
 _LONGEST_CACHED: Final = 256
-_MESSAGE, _METADATA, _PAYLOAD = b"\x1a", b"\x12", b"\x12"
+_CHANGING: Final = frozenset(
+    (b"traceparent", b"tracestate", b"baggage", b"grpc-trace-bin", b"content-length")
+)
+"""Headers whose values rarely come twice: kept out of the caches."""
+_NO_PAYLOAD: Final = -1
+_SHORT: Final = 120
+"""Name and value of an entry whose three lengths fit one byte each."""
+_TELLING: Final = 64
+"""The first bytes of a request, by which its headers are looked up."""
+_MOST_STARTS: Final = 256
+_LONGEST_START: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Leading:
-    """The first message of a streamed call: who is asked what, and the first piece of the body."""
+    """The first message of a streamed call: who is asked what, and the first piece of the body.
+
+    `seq` is that piece's number, -1 when the message has none.
+    """
 
     invocation: Invocation
     data: bytes
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The first message of a streamed answer: its head, and the first piece of the body as in `Leading`."""
+
+    outcome: Outcome
+    data: bytes
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The bytes a caller's requests begin with, and the headers in them."""
+
+    block: bytes
+    headers: Pairs
 
 
 class Codec:
-    """Encodes and decodes; keeps the header entries it has seen, in bounded number."""
+    """Encodes and decodes; keeps the header entries it has seen, in bounded number.
+
+    What changes from call to call is written behind what does not, so that the reader knows the rest at one glance.
+    """
 
     def __init__(self) -> None:
         self._made: dict[tuple[bytes, bytes], bytes] = {}
         self._read: dict[bytes, Pairs] = {}
+        self._starts: dict[bytes, _Start] = {}
+        self._types: dict[bytes, str] = {}
 
     # Requests
 
     def leading(self, invocation: Invocation, data: bytes) -> bytes:
         """The first message of CallLocalStream, with the body's first piece."""
         message = _message(invocation, b"\x12\x00")
-        request = prefixed(
-            b"\x0a", b"\x08\x01" + self._map(b"\x12", invocation.headers) + prefixed(_MESSAGE, message)
-        )
-        return request + _payload(data, 0)
+        request = b"\x08\x01" + self._map(b"\x12", invocation.headers) + prefixed(b"\x1a", message)
+        return prefixed(b"\x0a", request) + _payload(data, 0)
 
     def request(self, invocation: Invocation, data: bytes) -> bytes:
         """The one message of CallLocal."""
-        body = prefixed(b"\x12", _any(invocation.type_url, data))
-        return (
-            b"\x08\x01"
-            + self._map(b"\x12", invocation.headers)
-            + prefixed(_MESSAGE, _message(invocation, body))
-        )
+        message = _message(invocation, prefixed(b"\x12", _any(invocation.type_url, data)))
+        return b"\x08\x01" + self._map(b"\x12", invocation.headers) + prefixed(b"\x1a", message)
 
     def read_leading(self, data: bytes) -> Leading:
         """Raises Malformed, also when there is no request in it."""
-        invocation: Invocation | None = None
-        piece = b""
-        for field, value in fields(data):
-            if field == 1:
-                invocation, _ = self.read_request(octets(value))
-            elif field == 2:
-                piece, _ = _read_payload(octets(value))
-        if invocation is None:
+        start, stop, payload, seq = _parts(data)
+        if start < 0:
             raise Malformed("request does not contain the required fields in the leading chunk")
-        return Leading(invocation, piece)
+        invocation, _ = self._request(data, start, stop)
+        return Leading(invocation, payload, seq)
 
     def read_request(self, data: bytes) -> tuple[Invocation, bytes]:
         """An InternalInvokeRequest and the bytes in its message's data."""
-        headers: Pairs = []
-        invocation: Invocation | None = None
-        body = b""
-        known = self._read
-        for field, value in fields(data):
-            if field == 2:
-                pairs = known.get(value)  # type: ignore[arg-type]
-                headers += self._entry(octets(value)) if pairs is None else pairs
-            elif field == 3:
-                invocation, body = _read_message(octets(value), headers)
-        if invocation is None:
-            raise Malformed("parsing InternalInvokeRequest error: request message is nil")
+        return self._request(data, 0, len(data))
+
+    def _request(self, data: bytes, pos: int, end: int) -> tuple[Invocation, bytes]:
+        known = self._starts.get(data[pos : pos + _TELLING])
+        if known is not None and data.startswith(known.block, pos) and pos + len(known.block) <= end:
+            headers = known.headers.copy()
+            pos += len(known.block)
+        else:
+            headers = []
+            pos = self._start(data, pos, end, headers)
+        message: tuple[int, int] | None = None
+        while pos < end:
+            tag = data[pos]
+            if tag == 0x12:
+                pos, stop = span(data, pos + 1, end)
+                headers += self._entry(data[pos:stop])
+                pos = stop
+            elif tag == 0x1A:
+                message = span(data, pos + 1, end)
+                pos = message[1]
+            else:
+                pos = skip(data, pos, end)
+        if message is None:
+            raise Malformed("request does not contain the required fields in the leading chunk")
+        invocation, body = _read_message(data, *message, headers)
+        # One search in C; only what might be a gRPC caller's is looked at header by header.
+        invocation.from_grpc = b"application/grpc" in data and any(
+            name == b"content-type" and value.startswith(b"application/grpc") for name, value in headers
+        )
         return invocation, body
+
+    def _start(self, data: bytes, begin: int, end: int, headers: Pairs) -> int:
+        """Read up to the first thing that changes from call to call, and know it again the next time."""
+        pos = begin
+        while pos < end:
+            tag = data[pos]
+            if tag == 0x12:
+                start, stop = span(data, pos + 1, end)
+                pairs = self._entry(data[start:stop])
+                if pairs and pairs[0][0] in _CHANGING:
+                    break
+                headers += pairs
+                pos = stop
+            elif tag == 0x08:
+                pos = skip(data, pos, end)
+            else:
+                break
+        if _TELLING < pos - begin <= _LONGEST_START:
+            if len(self._starts) >= _MOST_STARTS:
+                self._starts.clear()
+            self._starts[data[begin : begin + _TELLING]] = _Start(data[begin:pos], headers.copy())
+        return pos
 
     # Responses
 
@@ -99,35 +179,56 @@ class Codec:
         """The one answer of CallLocal."""
         return self._response(outcome, prefixed(b"\x0a", _any(outcome.type_url, data)))
 
-    def read_answer(self, data: bytes) -> tuple[Outcome, bytes]:
-        """The first message of an answer's stream: its head and the first piece of the body."""
-        outcome: Outcome | None = None
-        piece = b""
-        for field, value in fields(data):
-            if field == 1:
-                outcome, _ = self.read_response(octets(value))
-            elif field == 2:
-                piece, _ = _read_payload(octets(value))
-        if outcome is None:
+    def read_answer(self, data: bytes) -> Opening:
+        """The first message of an answer's stream; raises Malformed."""
+        start, stop, payload, seq = _parts(data)
+        if start < 0:
             raise Malformed("response does not contain the required fields in the leading chunk")
-        return outcome, piece
+        outcome, _ = self._read_response(data, start, stop)
+        return Opening(outcome, payload, seq)
 
     def read_response(self, data: bytes) -> tuple[Outcome, bytes]:
         """An InternalInvokeResponse and the bytes in its message's data."""
+        return self._read_response(data, 0, len(data))
+
+    def _read_response(self, data: bytes, pos: int, end: int) -> tuple[Outcome, bytes]:
         outcome = Outcome(0)
+        headers = outcome.headers
         body = b""
-        known = self._read
-        for field, value in fields(data):
-            if field == 2:
-                pairs = known.get(value)  # type: ignore[arg-type]
-                outcome.headers += self._entry(octets(value)) if pairs is None else pairs
-            elif field == 1:
-                _read_status(octets(value), outcome)
-            elif field == 3:
-                outcome.trailers += self._entry(octets(value))
-            elif field == 4:
-                body = _read_response_message(octets(value), outcome)
+        while pos < end:
+            tag = data[pos]
+            if tag not in _RESPONSE_TAGS:
+                pos = skip(data, pos, end)
+                continue
+            pos, stop = span(data, pos + 1, end)
+            part = data[pos:stop]
+            if tag == 0x12:
+                headers += self._entry(part)
+            elif tag == 0x0A:
+                _read_status(part, outcome)
+            elif tag == 0x22:
+                body = self._response_message(part, outcome)
+            else:
+                outcome.trailers += self._entry(part)
+            pos = stop
         return outcome, body
+
+    def _response_message(self, data: bytes, outcome: Outcome) -> bytes:
+        known = self._types.get(data)
+        if known is not None:
+            outcome.content_type = known
+            return b""
+        body = b""
+        for field, value in fields(data):
+            if field == 1:
+                outcome.type_url, body = _read_any(octets(value))
+            elif field == 2:
+                outcome.content_type = octets(value).decode()
+        if not outcome.type_url and not body and len(data) <= _LONGEST_CACHED:
+            if len(self._types) >= _MOST_STARTS:
+                self._types.clear()
+            self._types[data] = outcome.content_type
+        return body
 
     def _response(self, outcome: Outcome, body: bytes) -> bytes:
         status = b"\x08" + varint(outcome.status)
@@ -136,49 +237,44 @@ class Codec:
         for detail in outcome.details:
             status += prefixed(b"\x1a", detail)
         content_type = prefixed(b"\x12", outcome.content_type.encode()) if outcome.content_type else b""
-        return (
-            prefixed(b"\x0a", status)
-            + self._map(b"\x12", outcome.headers)
-            + self._map(b"\x1a", outcome.trailers)
-            + prefixed(b"\x22", body + content_type)
-        )
+        trailers = self._map(b"\x1a", outcome.trailers) if outcome.trailers else b""
+        headers = self._map(b"\x12", outcome.headers)
+        return prefixed(b"\x0a", status) + headers + trailers + prefixed(b"\x22", body + content_type)
 
     # Header maps
 
     def _map(self, tag: bytes, pairs: Pairs) -> bytes:
         made = self._made
         parts: list[bytes] = []
-        names: set[bytes] = set()
+        changing: list[bytes] = []
         for pair in pairs:
-            if pair[0] in names:
-                return self._merged(tag, pairs)
-            names.add(pair[0])
-            entry = made.get(pair)
-            if entry is None:
-                entry = _encode_entry(pair[0], (pair[1],))
-                if len(entry) <= _LONGEST_CACHED:
-                    if len(made) >= _MOST_CACHED:
-                        made.clear()
-                    made[pair] = entry
-            parts.append(tag)
-            parts.append(entry)
-        return b"".join(parts)
+            if pair in made:
+                parts.append(made[pair])
+            elif pair[0] in _CHANGING:
+                changing.append(_encode_entry(pair[0], (pair[1],)))
+            else:
+                parts.append(self._encoded(pair))
+        if len({name for name, _ in pairs}) != len(pairs):
+            return _merged(tag, pairs)
+        return tag + tag.join(parts + changing) if pairs else b""
 
-    def _merged(self, tag: bytes, pairs: Pairs) -> bytes:
-        """A map has one entry per name: the values of a repeated header go into one list."""
-        grouped: dict[bytes, list[bytes]] = {}
-        for name, value in pairs:
-            grouped.setdefault(name, []).append(value)
-        return b"".join(tag + _encode_entry(name, values) for name, values in grouped.items())
+    def _encoded(self, pair: tuple[bytes, bytes]) -> bytes:
+        entry = _encode_entry(pair[0], (pair[1],))
+        if len(entry) <= _LONGEST_CACHED:
+            if len(self._made) >= _MOST_CACHED:
+                self._made.clear()
+            self._made[pair] = entry
+        return entry
 
     def _entry(self, data: bytes) -> Pairs:
         entry = self._read.get(data)
-        if entry is None:
-            entry = _decode_entry(data)
-            if len(data) <= _LONGEST_CACHED:
-                if len(self._read) >= _MOST_CACHED:
-                    self._read.clear()
-                self._read[data] = entry
+        if entry is not None:
+            return entry
+        entry = _decode_entry(data)
+        if len(data) <= _LONGEST_CACHED and entry and entry[0][0] not in _CHANGING:
+            if len(self._read) >= _MOST_CACHED:
+                self._read.clear()
+            self._read[data] = entry
         return entry
 
 
@@ -188,28 +284,45 @@ def piece(data: bytes, seq: int) -> bytes:
 
 
 def read_piece(data: bytes) -> tuple[bytes, int, bool]:
-    """A following message: its bytes, its number, and whether it wrongly repeats the head."""
-    found, seq, headed = b"", 0, False
-    for field, value in fields(data):
-        if field == 2:
-            found, seq = _read_payload(octets(value))
-        elif field == 1:
-            headed = True
-    return found, seq, headed
+    """A following message: its bytes, its number (-1: none), and whether it wrongly repeats the head."""
+    start, _, found, seq = _parts(data)
+    return found, seq, start >= 0
+
+
+def _parts(data: bytes) -> tuple[int, int, bytes, int]:
+    """Where the head of a stream's message stands (-1: nowhere), and its payload."""
+    start = stop = -1
+    payload, seq = b"", _NO_PAYLOAD
+    pos, end = 0, len(data)
+    while pos < end:
+        tag = data[pos]
+        if tag == 0x0A:
+            start, stop = span(data, pos + 1, end)
+            pos = stop
+        elif tag == 0x12:
+            begin, pos = span(data, pos + 1, end)
+            payload, seq = _read_payload(data, begin, pos)
+        else:
+            pos = skip(data, pos, end)
+    return start, stop, payload, seq
 
 
 def _payload(data: bytes, seq: int) -> bytes:
     inner = prefixed(b"\x0a", data) if data else b""
-    return prefixed(_PAYLOAD, inner + b"\x10" + varint(seq) if seq else inner)
+    return prefixed(b"\x12", inner + b"\x10" + varint(seq) if seq else inner)
 
 
-def _read_payload(data: bytes) -> tuple[bytes, int]:
+def _read_payload(data: bytes, pos: int, end: int) -> tuple[bytes, int]:
     found, seq = b"", 0
-    for field, value in fields(data):
-        if field == 1:
-            found = octets(value)
-        elif field == 2:
-            seq = number(value)
+    while pos < end:
+        tag = data[pos]
+        if tag == 0x0A:
+            start, pos = span(data, pos + 1, end)
+            found = data[start:pos]
+        elif tag == 0x10:
+            seq, pos = read_varint(data, pos + 1, end)
+        else:
+            pos = skip(data, pos, end)
     return found, seq
 
 
@@ -240,31 +353,50 @@ def _message(invocation: Invocation, data: bytes) -> bytes:
     return out
 
 
-def _read_message(data: bytes, headers: Pairs) -> tuple[Invocation, bytes]:
+def _read_message(data: bytes, pos: int, end: int, headers: Pairs) -> tuple[Invocation, bytes]:
     invocation = Invocation("", "", "", headers)
     body = b""
-    for field, value in fields(data):
-        if field == 1:
-            invocation.method = octets(value).decode()
-        elif field == 2:
-            invocation.type_url, body = _read_any(octets(value))
-        elif field == 3:
-            invocation.content_type = octets(value).decode()
-        elif field == 4:
-            _read_extension(octets(value), invocation)
+    while pos < end:
+        tag = data[pos]
+        if tag in _MESSAGE_TAGS:
+            pos, stop = span(data, pos + 1, end)
+            value = data[pos:stop]
+            if tag == 0x0A:
+                invocation.method = value.decode()
+            elif tag == 0x1A:
+                invocation.content_type = value.decode()
+            elif tag == 0x22:
+                _read_extension(value, invocation)
+            elif value:
+                invocation.type_url, body = _read_any(value)
+        else:
+            stop = skip(data, pos, end)
+        pos = stop
     return invocation, body
 
 
+_MESSAGE_TAGS: Final = (0x0A, 0x12, 0x1A, 0x22)
+_RESPONSE_TAGS: Final = _MESSAGE_TAGS
+
+
 def _read_extension(data: bytes, invocation: Invocation) -> None:
-    for field, value in fields(data):
-        if field == 1:
-            verb = number(value)
-            invocation.verb = VERBS[verb] if 0 < verb < len(VERBS) else ""
-        elif field == 2:
-            invocation.query = octets(value).decode()
+    if len(data) == 2 and data[0] == 0x08:
+        verb = data[1]
+    else:
+        verb = 0
+        for field, value in fields(data):
+            if field == 1:
+                verb = number(value)
+            elif field == 2:
+                invocation.query = octets(value).decode()
+    invocation.verb = VERBS[verb] if 0 < verb < len(VERBS) else ""
 
 
 def _read_status(data: bytes, outcome: Outcome) -> None:
+    known = _PLAIN_STATUS.get(data)
+    if known is not None:
+        outcome.status = known
+        return
     details: list[bytes] = []
     for field, value in fields(data):
         if field == 1:
@@ -273,26 +405,48 @@ def _read_status(data: bytes, outcome: Outcome) -> None:
             outcome.message = octets(value).decode()
         elif field == 3:
             details.append(octets(value))
+    if outcome.status > 999:
+        raise Malformed(SPOILED)
     outcome.details = tuple(details)
 
 
-def _read_response_message(data: bytes, outcome: Outcome) -> bytes:
-    body = b""
-    for field, value in fields(data):
-        if field == 1:
-            outcome.type_url, body = _read_any(octets(value))
-        elif field == 2:
-            outcome.content_type = octets(value).decode()
-    return body
+def _merged(tag: bytes, pairs: Pairs) -> bytes:
+    """A map has one entry per name: the values of a repeated header go into one list."""
+    grouped: dict[bytes, list[bytes]] = {}
+    for name, value in pairs:
+        grouped.setdefault(name, []).append(value)
+    return b"".join(tag + _encode_entry(name, values) for name, values in grouped.items())
 
 
 def _encode_entry(name: bytes, values: "list[bytes] | tuple[bytes, ...]") -> bytes:
     """Key and list as one map entry, its own length in front."""
-    inner = b"".join(prefixed(b"\x0a", value) for value in values)
-    return prefixed(b"", prefixed(b"\x0a", name) + prefixed(b"\x12", inner))
+    if len(values) == 1:
+        value = values[0]
+        room = len(name) + len(value)
+        if room < _SHORT and name[-4:] != b"-bin" and value.isascii() and name.isascii():
+            size = len(value)
+            return b"%c\n%c%b\x12%c\n%c%b" % (room + 6, len(name), name, size + 2, size, value)
+    if name[-4:] == b"-bin":
+        texts = [b2a_base64(value, newline=False) for value in values]
+    else:
+        texts = [_utf8(value) for value in values]
+    inner = b"".join(prefixed(b"\x0a", text) for text in texts)
+    return prefixed(b"", prefixed(b"\x0a", _utf8(name)) + prefixed(b"\x12", inner))
 
 
 def _decode_entry(data: bytes) -> Pairs:
+    """One name and its values. Nearly always they are short, few and in order, and need no search."""
+    size = len(data)
+    if 6 <= size < 128 and data[0] == 0x0A and (stop := data[1] + 2) <= size - 4:
+        length = size - stop - 4
+        if data[stop] == 0x12 and data[stop + 1 : stop + 4] == b"%c\n%c" % (length + 2, length):
+            name = data[2:stop].lower()
+            if name[-4:] != b"-bin":
+                return [(name, data[stop + 4 :])]
+    return _searched_entry(data)
+
+
+def _searched_entry(data: bytes) -> Pairs:
     name = b""
     values: list[bytes] = []
     for field, value in fields(data):
@@ -300,4 +454,23 @@ def _decode_entry(data: bytes) -> Pairs:
             name = octets(value).lower()
         elif field == 2:
             values = [octets(each) for at, each in fields(octets(value)) if at == 1]
-    return [(name, value) for value in values]
+    if name[-4:] == b"-bin":
+        return [(name, binary) for text in values if (binary := _binary(text)) is not None]
+    return [(name, each) for each in values]
+
+
+def _utf8(value: bytes) -> bytes:
+    """A header's bytes as a protobuf string: what is not UTF-8 is taken for Latin-1, HTTP's old charset."""
+    if not value.isascii():
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            return value.decode("latin-1").encode()
+    return value
+
+
+def _binary(text: bytes) -> bytes | None:
+    try:
+        return a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
+    except NotBase64:
+        return None

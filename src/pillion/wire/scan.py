@@ -4,9 +4,15 @@ The C-backed classes are fast, but a map of headers costs one Python object per 
 directly lets an entry that was seen before come from a cache.
 """
 
+from typing import Final
+
 
 class Malformed(ValueError):
     """Bytes that are not a protobuf message."""
+
+
+SPOILED: Final = "cannot parse invalid wire-format data"
+_ONE: Final = tuple(bytes((number,)) for number in range(128))
 
 
 def varint(value: int) -> bytes:
@@ -19,9 +25,6 @@ def varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-_ONE = tuple(bytes((number,)) for number in range(128))
 
 
 def prefixed(tag: bytes, data: bytes) -> bytes:
@@ -39,32 +42,33 @@ def fields(data: bytes) -> list[tuple[int, int | bytes]]:
             tag = data[pos]
             pos += 1
             if tag > 127:
-                tag, pos = _number(data, pos - 1, end)
+                tag, pos = read_varint(data, pos - 1, end)
             kind = tag & 7
             if kind == 2:
                 size = data[pos]
                 pos += 1
                 if size > 127:
-                    size, pos = _number(data, pos - 1, end)
+                    size, pos = read_varint(data, pos - 1, end)
                 found.append((tag >> 3, data[pos : pos + size]))
                 pos += size
             elif kind == 0:
-                value, pos = _number(data, pos, end)
+                value, pos = read_varint(data, pos, end)
                 found.append((tag >> 3, value))
             elif kind in (1, 5):
                 size = 8 if kind == 1 else 4
                 found.append((tag >> 3, data[pos : pos + size]))
                 pos += size
             else:
-                raise Malformed("cannot parse invalid wire-format data")
+                raise Malformed(SPOILED)
     except IndexError:
         pos = end + 1
     if pos > end:
-        raise Malformed("cannot parse invalid wire-format data")
+        raise Malformed(SPOILED)
     return found
 
 
-def _number(data: bytes, pos: int, end: int) -> tuple[int, int]:
+def read_varint(data: bytes, pos: int, end: int) -> tuple[int, int]:
+    """The number at `pos`, and the position behind it."""
     if pos < end and (byte := data[pos]) < 128:
         return byte, pos + 1
     value = shift = 0
@@ -75,18 +79,50 @@ def _number(data: bytes, pos: int, end: int) -> tuple[int, int]:
         if byte < 128:
             return value, pos
         shift += 7
-    raise Malformed("cannot parse invalid wire-format data")
+    raise Malformed(SPOILED)
+
+
+def skip(data: bytes, pos: int, end: int) -> int:
+    """The position behind the field that begins at `pos`."""
+    tag, pos = read_varint(data, pos, end)
+    match tag & 7:
+        case 0:
+            pos = read_varint(data, pos, end)[1]
+        case 1:
+            pos += 8
+        case 2:
+            size, pos = read_varint(data, pos, end)
+            pos += size
+        case 5:
+            pos += 4
+        case _:
+            raise Malformed(SPOILED)
+    if pos > end:
+        raise Malformed(SPOILED)
+    return pos
+
+
+def span(data: bytes, pos: int, end: int) -> tuple[int, int]:
+    """Start and end of the length-delimited value whose length stands at `pos`."""
+    size = data[pos] if pos < end else 128
+    if size < 128:
+        start = pos + 1
+    else:
+        size, start = read_varint(data, pos, end)
+    if start + size > end:
+        raise Malformed(SPOILED)
+    return start, start + size
 
 
 def octets(value: int | bytes) -> bytes:
     """A field that must be length-delimited."""
     if isinstance(value, int):
-        raise Malformed("cannot parse invalid wire-format data")
+        raise Malformed(SPOILED)
     return value
 
 
 def number(value: int | bytes) -> int:
     """A field that must be a varint."""
     if not isinstance(value, int):
-        raise Malformed("cannot parse invalid wire-format data")
+        raise Malformed(SPOILED)
     return value

@@ -410,6 +410,10 @@ class ServedCall(Exchange):
 
     # What the handler calls.
 
+    @property
+    def ended(self) -> bool:
+        return self._half_closed and not self._queue
+
     async def receive(self) -> bytes | None:
         while not self._queue:
             if self._verdict or self._broken:

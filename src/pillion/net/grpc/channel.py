@@ -200,6 +200,10 @@ class AskedCall(Exchange):
 
     # What the caller does.
 
+    @property
+    def ended(self) -> bool:
+        return self._done and not self._queue
+
     async def send(self, message: bytes, *, end: bool = False) -> None:
         self._check()
         self._channel.check_size(message)
