@@ -6,22 +6,27 @@ from typing import Any
 from pillion.model.state import NOTHING
 from pillion.wire.json import JsonError, Number, field
 
+Members = dict[str, Any]
+
 
 class GoShape:
     """The members of a structure as Go's encoding/json reads them: names in any case, null leaves the default.
 
-    `struct` is the structure's name, `whole` the type a body is read into, `item` the type of its elements.
+    `struct` is the structure's name, `names` those of its members, `whole` the type a body is read into, `item` the type of
+    its elements, `path` what comes before a member's name. Objects leave `array`, `object`, `objects` and `inner` with their members
+    under the names given here, in their case.
     """
 
-    __slots__ = ("_struct", "_whole", "_item", "_path")
+    __slots__ = ("_struct", "_names", "_whole", "_item", "_path")
 
-    def __init__(self, struct: str, whole: str = "", item: str = "", path: str = "") -> None:
+    def __init__(self, struct: str, names: str, *, whole: str = "", item: str = "", path: str = "") -> None:
         self._struct = struct
+        self._names = frozenset(names.split())
         self._whole = whole
         self._item = item
         self._path = path
 
-    def array(self, value: Any, path: str) -> list[dict[str, Any]]:
+    def array(self, value: Any) -> list[Members]:
         """A body that is an array of objects; null is an empty one, and a null element an empty object."""
         if value is None:
             return []
@@ -30,19 +35,19 @@ class GoShape:
         for element in value:
             if not isinstance(element, dict) and element is not None:
                 raise self._refused(element, f"Go value of type {self._item}")
-        return [element or {} for element in value]
+        return [self._members(element) for element in value]
 
-    def object(self, value: Any) -> dict[str, Any]:
+    def object(self, value: Any) -> Members:
         """A body that is an object; null is an empty one."""
         if value is None:
             return {}
         if not isinstance(value, dict):
             raise self._refused(value, f"Go value of type {self._whole}")
-        return value
+        return self._members(value)
 
-    def objects(self, given: Mapping[str, Any], name: str, kind: str) -> list[dict[str, Any]]:
-        """A member that is an array of objects."""
-        found = field(given, name)
+    def objects(self, given: Members, name: str, kind: str, shape: "GoShape") -> list[Members]:
+        """A member that is an array of objects of another shape."""
+        found = given.get(name)
         if found is None:
             return []
         if not isinstance(found, list):
@@ -50,37 +55,41 @@ class GoShape:
         for element in found:
             if not isinstance(element, dict) and element is not None:
                 raise self._wrong(element, name, kind.removeprefix("[]"))
-        return [element or {} for element in found]
+        return [shape._members(element) for element in found]
 
-    def inner(self, given: Mapping[str, Any], name: str, kind: str) -> dict[str, Any] | None:
-        """A member that is an object, None when it is not given."""
-        found = field(given, name)
-        if found is None or isinstance(found, dict):
-            return found
-        raise self._wrong(found, name, kind)
+    def inner(self, given: Members, name: str, kind: str, shape: "GoShape") -> Members | None:
+        """A member that is an object of another shape, None when it is not given."""
+        found = given.get(name)
+        if found is None:
+            return None
+        if not isinstance(found, dict):
+            raise self._wrong(found, name, kind)
+        return shape._members(found)
 
-    def text(self, given: Mapping[str, Any], name: str, path: str = "") -> str:
+    def text(self, given: Members, name: str) -> str:
         """A member that is a string, "" when it is not given."""
-        found = field(given, name)
+        found = given.get(name)
         if found is None:
             return ""
         if not isinstance(found, str):
-            raise self._wrong(found, path + name, "string")
+            raise self._wrong(found, name, "string")
         return found
 
-    def texts(self, given: Mapping[str, Any], name: str) -> Mapping[str, str]:
+    def texts(self, given: Members, name: str) -> Mapping[str, str]:
         """A member that is an object of strings."""
-        found = self.inner(given, name, "map[string]string")
-        if not found:
+        found = given.get(name)
+        if not found and (found is None or isinstance(found, dict)):
             return NOTHING
+        if not isinstance(found, dict):
+            raise self._wrong(found, name, "map[string]string")
         for value in found.values():
             if not isinstance(value, str) and value is not None:
                 raise self._wrong(value, name, "string")
         return {key: value or "" for key, value in found.items()}
 
-    def strings(self, given: Mapping[str, Any], name: str) -> list[str]:
+    def strings(self, given: Members, name: str) -> list[str]:
         """A member that is an array of strings."""
-        found = field(given, name)
+        found = given.get(name)
         if found is None:
             return []
         if not isinstance(found, list):
@@ -90,14 +99,19 @@ class GoShape:
                 raise self._wrong(element, name, "string")
         return [element or "" for element in found]
 
-    def integer(self, given: Mapping[str, Any], name: str) -> int:
+    def integer(self, given: Members, name: str) -> int:
         """A member that is a whole number, 0 when it is not given."""
-        found = field(given, name)
+        found = given.get(name)
         if found is None:
             return 0
         if isinstance(found, bool) or not isinstance(found, int):
             raise self._wrong(found, name, "int")
         return found
+
+    def _members(self, found: Members | None) -> Members:
+        if not found or found.keys() <= self._names:
+            return found or {}
+        return {name: field(found, name) for name in self._names}
 
     def _wrong(self, value: Any, name: str, kind: str) -> JsonError:
         return self._refused(value, f"Go struct field {self._struct}.{self._path}{name} of type {kind}", name)

@@ -35,7 +35,7 @@ def saves(body: bytes, query: Mapping[str, str], *, canonical: bool) -> list[Sav
     `canonical` is the store's habit: JSON kept with sorted keys and escaped markup, else as it came, without spaces.
     """
     try:
-        items = _SETS.array(json.loads_first(body), "")
+        items = _SET.array(json.loads_first(body))
         made = [_save(item, query, canonical) for item in items]
     except JsonError as error:
         raise ApiError(MALFORMED_REQUEST, why=str(error)) from error
@@ -60,11 +60,10 @@ def wishes(body: bytes, query: Mapping[str, str], *, canonical: bool) -> Iterato
     try:
         given = _TRANSACTION.object(json.loads_first(body))
         shared = {**_TRANSACTION.texts(given, "metadata")}
+        kind = "[]http.stateTransactionRequestBodyOperation"
         operations = [
-            (_OPERATION.text(each, "operation"), json.field(each, "request"))
-            for each in _TRANSACTION.objects(
-                given, "operations", "[]http.stateTransactionRequestBodyOperation"
-            )
+            (_OPERATION.text(each, "operation"), each.get("request"))
+            for each in _TRANSACTION.objects(given, "operations", kind, _OPERATION)
         ]
     except JsonError as error:
         raise ApiError(MALFORMED_REQUEST, why=_DESERIALIZING + str(error)) from error
@@ -196,13 +195,16 @@ def _etag(item: Any) -> str | None:
 
 
 def _save(item: dict[str, Any], query: Mapping[str, str], canonical: bool) -> Save:
-    key = _SET.text(item, "key")
-    options = _SET.inner(item, "options", "state.SetStateOption")
+    concurrency = consistency = ""
+    if options := _SET.inner(item, "options", "state.SetStateOption", _OPTIONS):
+        concurrency, consistency = (
+            _OPTIONS.text(options, "concurrency"),
+            _OPTIONS.text(options, "consistency"),
+        )
+    metadata = _SET.texts(item, "metadata")
     return Save(
-        key, _stored(json.field(item, "value"), canonical), _SET.text(item, "etag"),
-        _SET.text(options, "concurrency", "options.") if options else "",
-        _SET.text(options, "consistency", "options.") if options else "",
-        {**_SET.texts(item, "metadata"), **query}, JSON,
+        _SET.text(item, "key"), _stored(item.get("value"), canonical), _SET.text(item, "etag"),
+        concurrency, consistency, {**metadata, **query} if query else metadata, JSON,
     )  # fmt: skip
 
 
@@ -257,8 +259,15 @@ def _as_text(value: bytes) -> str:
         return base64.b64encode(value).decode()
 
 
-_SETS = GoShape("SetRequest", "[]state.SetRequest", "state.SetRequest")
-_SET = GoShape("SetRequest")
-_BULK = GoShape("BulkGetRequest", "http.BulkGetRequest")
-_TRANSACTION = GoShape("stateTransactionRequestBody", "http.stateTransactionRequestBody")
-_OPERATION = GoShape("stateTransactionRequestBody", path="operations.")
+_SET = GoShape(
+    "SetRequest",
+    "key value etag metadata options contentType",
+    whole="[]state.SetRequest",
+    item="state.SetRequest",
+)
+_OPTIONS = GoShape("SetRequest", "concurrency consistency", path="options.")
+_BULK = GoShape("BulkGetRequest", "keys parallelism metadata", whole="http.BulkGetRequest")
+_TRANSACTION = GoShape(
+    "stateTransactionRequestBody", "operations metadata", whole="http.stateTransactionRequestBody"
+)
+_OPERATION = GoShape("stateTransactionRequestBody", "operation request", path="operations.")
