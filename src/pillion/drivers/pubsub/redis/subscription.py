@@ -80,6 +80,7 @@ class RedisSubscription:
         self._crew = Crew(self._name)
         self._reading: asyncio.Task[None] | None = None
         self._reader_id: int | None = None
+        self._next_renewal = self._next_sweep = clock.monotonic()
         self._paused = False
         self._closed = False
 
@@ -152,11 +153,13 @@ class RedisSubscription:
         await self._settle_now()
 
     async def _renew(self) -> None:
-        await self._clock.sleep(self._pace.timeout / 3)
+        await self._clock.sleep(self._next_renewal - self._clock.monotonic())
         await self._stream.hold([*(message.id for message in self._in_hand()), *self._resting])
+        self._next_renewal = self._clock.monotonic() + self._pace.timeout / 3
 
     async def _sweep(self) -> None:
         """Take over what nobody speaks for, as far as there is room; the rest stays for the next sweep, or for others."""
+        await self._clock.sleep(self._next_sweep - self._clock.monotonic())
         while not self._paused and (free := self._free) > 0 and not self._ready:
             found = await self._stream.left_behind(self._pace.timeout, free)
             ours = {message.id for message in self._in_hand()}
@@ -167,7 +170,7 @@ class RedisSubscription:
             self._take_in(taken)
             if len(taken) < free:
                 break
-        await self._clock.sleep(self._pace.sweep)
+        self._next_sweep = self._clock.monotonic() + self._pace.sweep
 
     async def _wake_the_rested(self) -> None:
         if not self._resting or self._paused or self._free <= 0:

@@ -113,7 +113,7 @@ class Consumer:
             self._hand_up(turn.claimed)
             self.released(turn.listeners)
             self._set_alarm(turn.due)
-            if len(turn.claimed) == free:
+            if turn.more:
                 self._look.set()
 
     def _hand_up(self, claimed: Sequence[Claimed]) -> None:

@@ -89,10 +89,15 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one visit to the file brought: new claims, when the next failed message is due, and who may have what was released."""
+    """What one visit to the file brought.
+
+    `due` is when the next failed message may be had; `more` that there is more to claim at once; `listeners` who may have what
+    was released.
+    """
 
     claimed: list[Claimed]
     due: float | None
+    more: bool
     listeners: list[Listener]
 
 
@@ -226,14 +231,21 @@ def turn(db: sqlite3.Connection, seat: Seat, settled: Sequence[Settled], free: i
     for done in settled:
         _settle(db, seat, done, now)
     claimed = _claim_due(db, seat, free, now) if free > 0 else []
+    more = False
     if len(claimed) < free:
-        claimed += _claim_new(db, seat, free - len(claimed), now)
+        new, more = _claim_new(db, seat, free - len(claimed), now)
+        claimed += new
+    released = any(done.verdict is Verdict.ABANDON for done in settled)
+    listeners = listeners_of_groups(db, [seat.group]) if released else []
+    return Turn(claimed, _next_due(db, seat.group), more, listeners)
+
+
+def _next_due(db: sqlite3.Connection, group: int) -> float | None:
     (due,) = db.execute(
         "SELECT min(visible_at) FROM claims WHERE group_id = ? AND subscription IS NULL AND visible_at IS NOT NULL",
-        (seat.group,),
+        (group,),
     ).fetchone()
-    released = any(done.verdict is Verdict.ABANDON for done in settled)
-    return Turn(claimed, due, listeners_of_groups(db, [seat.group]) if released else [])
+    return None if due is None else float(due)
 
 
 def _settle(db: sqlite3.Connection, seat: Seat, done: Settled, now: float) -> None:
@@ -305,44 +317,65 @@ def _claim_due(db: sqlite3.Connection, seat: Seat, free: int, now: float) -> lis
     return claimed
 
 
-def _claim_new(db: sqlite3.Connection, seat: Seat, free: int, now: float) -> list[Claimed]:
-    """Walk on from the cursor until the slots are filled, parking messages whose key is busy."""
+def _claim_new(db: sqlite3.Connection, seat: Seat, free: int, now: float) -> tuple[list[Claimed], bool]:
+    """Walk on from the cursor until the slots are filled; and whether the walk was cut short before that."""
     place = db.execute("SELECT topic, cursor FROM groups WHERE id = ?", (seat.group,)).fetchone()
     if place is None:
-        return []
-    claimed: list[Claimed] = []
-    claims: list[tuple[object, ...]] = []
-    start = reached = place[1]
-    carried = parked = 0
-    busy: set[str] = set()
-    for row in db.execute(
+        return [], False
+    topic, start = place
+    walk = _Walk(db, seat, now, start)
+    rows = db.execute(
         f"SELECT m.{_COLUMNS} FROM messages m WHERE m.topic = ? AND m.id > ? ORDER BY m.id LIMIT ?",
-        (place[0], start, free + PARKED),
-    ):
-        message = _claimed(row[:-1], 0)
-        if _is_past(row[-1], now):
-            reached = message.id
-            continue
-        key = message.order_key
-        if key and (key in busy or _is_busy(db, seat.group, key)):
-            if not parked:
-                parked = _parked(db, seat.group)
-            if parked >= PARKED:
-                break
-            parked += 1
-            claims.append((seat.group, message.id, None, 0, None, None, key))
-        else:
-            claims.append((seat.group, message.id, seat.id, 0, None, now, key))
-            claimed.append(message)
-            carried += len(message.message.data)
-        busy.add(key)
-        reached = message.id
-        if len(claimed) == free or carried > BYTES:
+        (topic, start, free + PARKED),
+    )
+    steps = 0
+    for row in rows:
+        steps += 1
+        if not walk.step(_claimed(row[:-1], 0), row[-1]) or len(walk.claimed) == free or walk.carried > BYTES:
             break
-    db.executemany("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?)", claims)
-    if reached != start:
-        db.execute("UPDATE groups SET cursor = ? WHERE id = ?", (reached, seat.group))
-    return claimed
+    db.executemany("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?)", walk.claims)
+    if walk.reached != start:
+        db.execute("UPDATE groups SET cursor = ? WHERE id = ?", (walk.reached, seat.group))
+    return walk.claimed, walk.carried > BYTES or steps == free + PARKED
+
+
+class _Walk:
+    """One walk past the cursor: what it claims, what it parks because its key is busy, and where it got to."""
+
+    def __init__(self, db: sqlite3.Connection, seat: Seat, now: float, start: int) -> None:
+        self.claimed: list[Claimed] = []
+        self.claims: list[tuple[object, ...]] = []
+        self.reached = start
+        self.carried = 0
+        self._db = db
+        self._seat = seat
+        self._now = now
+        self._busy: set[str] = set()
+        self._parked: int | None = None
+
+    def step(self, message: Claimed, expires: float | None) -> bool:
+        """Take one message on; False when the walk must end before it."""
+        if not _is_past(expires, self._now):
+            key = message.order_key
+            if key and (key in self._busy or _is_busy(self._db, self._seat.group, key)):
+                if not self._park(message):
+                    return False
+            else:
+                self.claims.append((self._seat.group, message.id, self._seat.id, 0, None, self._now, key))
+                self.claimed.append(message)
+                self.carried += len(message.message.data)
+            self._busy.add(key)
+        self.reached = message.id
+        return True
+
+    def _park(self, message: Claimed) -> bool:
+        if self._parked is None:
+            self._parked = _parked(self._db, self._seat.group)
+        if self._parked >= PARKED:
+            return False
+        self._parked += 1
+        self.claims.append((self._seat.group, message.id, None, 0, None, None, message.order_key))
+        return True
 
 
 _COLUMNS: Final = "id, m.topic, m.data, m.content_type, m.metadata, m.order_key, m.expires"
