@@ -650,3 +650,19 @@ async def test_a_target_beyond_ascii_is_taken_as_if_escaped():
         assert (await raw.answer())[1]["X-Target"] == "/st%C3%A4te"
         raw.send(b"GET /a\x01b HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await raw.answer())[0] == 400
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"],
+)
+@pytest.mark.parametrize("cut", [0, 3])
+async def test_the_body_of_an_upgrade_is_a_body_and_never_a_request(framed: bytes, cut: int):
+    asking = b"POST /u HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    data = asking + framed
+    async with talking(echo, http2=lambda upgrade=None: Second(upgrade)) as raw:
+        raw.send(data[: len(data) - cut])
+        await asyncio.sleep(0.01 if cut else 0)
+        raw.send(data[len(data) - cut :] + GET)
+        assert (await raw.answer())[2] == b"hello"
+        assert (await raw.answer())[0] == 200

@@ -36,6 +36,8 @@ _NOTED = frozenset(
         b"http2-settings",
     )
 )
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+_UPGRADING = frozenset((b"upgrade", b"connection", b"http2-settings"))
 _BODYLESS = frozenset((204, 304))
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 _REFUSALS = {
@@ -285,6 +287,9 @@ class ServerConnection(Link):
         if self._fault:
             self._refuse(self._fault)
             return
+        if exchange is not None and (self._noted.keys() & _FRAMING):
+            self._read_on(self._queue.pop(), rest)
+            return
         upgrade = self._wanted_upgrade(exchange)
         if upgrade is not None and self._site.http2 is not None and exchange is not None:
             self._queue.clear()
@@ -293,6 +298,20 @@ class ServerConnection(Link):
         elif rest:
             self._parser = httptools.HttpRequestParser(self)
             self._feed(rest)
+
+    def _read_on(self, exchange: Exchange, rest: bytes) -> None:
+        """The parser leaves the body of a request for an upgrade unread: have it read the request as one without."""
+        request = exchange.request
+        if request is None or exchange.method == b"CONNECT":
+            self._refuse(400)
+            return
+        discard(request.body)
+        self._stream = None
+        kept = [b"%b: %b\r\n" % field for field in request.headers if field[0] not in _UPGRADING]
+        close = b"" if exchange.keep else b"connection: close\r\n"
+        head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (exchange.method, self._target, close, b"".join(kept))
+        self._parser = httptools.HttpRequestParser(self)
+        self._feed(head + rest)
 
     def _wanted_upgrade(self, exchange: Exchange | None) -> Upgrade | None:
         noted = self._noted
