@@ -65,7 +65,9 @@ class Echo:
 
     async def fail(self, call: ServerCall, message: bytes) -> bytes:
         call.set_initial([(b"x-initial", b"early")])
-        raise RpcError(9, "not today: 100 % « nein »", details=b"\x08\x09", trailers=[(b"x-late-bin", b"\0\xff")])
+        raise RpcError(
+            9, "not today: 100 % « nein »", details=b"\x08\x09", trailers=[(b"x-late-bin", b"\0\xff")]
+        )
 
     async def crash(self, call: ServerCall, message: bytes) -> bytes:
         raise ZeroDivisionError("a secret")

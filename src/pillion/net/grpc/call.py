@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pillion.net.grpc.messages import Assembly, check_encoding
+from pillion.net.grpc.messages import Assembly, unknown_encoding
 from pillion.net.grpc.words import PREFIX_BYTES, CallHead, call_head, prefixed, status_fields, wire_fields
 from pillion.net.http2.exchange import HIGH_WATER, Exchange
 from pillion.net.http2.fields import RequestHead, Trailers
@@ -23,6 +23,8 @@ log = logging.getLogger("pillion.net")
 _NO_METADATA: Metadata = []
 AT_ONCE = 0.001
 """A deadline this close, in seconds, has passed."""
+CLIENT_FIRST = 0.01
+"""Seconds by which our clock rings after the client's: a reset that came before it would read as a cancellation."""
 
 HEAD = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
 OK = encode([(b"grpc-status", b"0")])
@@ -93,6 +95,9 @@ class ServedCall(Exchange):
         if known.timeout is not None and not self._set_deadline(known.timeout):
             return
         self._half_closed = end
+        if known.encoding and known.encoding != b"gzip":
+            self._fail(unknown_encoding(known.encoding))
+            return
         self._unary = site.unary.get(path)
         if self._unary is None:
             self._open_stream(site.stream_handler(path))
@@ -133,7 +138,6 @@ class ServedCall(Exchange):
 
     def _assemble(self, chunk: bytes, end: bool) -> None:
         if self._assembly is None:
-            check_encoding(self._head.encoding)
             self._assembly = Assembly(self.connection.site.message_bytes, self._head.encoding)
         for message in self._assembly.feed(chunk):
             self._received += len(message)
@@ -196,7 +200,6 @@ class ServedCall(Exchange):
         self._running = True
         try:
             self.connection.site.service.admit(self)
-            check_encoding(self._head.encoding)
         except RpcError as error:
             self._fail(error)
             return
@@ -278,7 +281,7 @@ class ServedCall(Exchange):
         if seconds < AT_ONCE:
             self._fail(RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"))
             return False
-        self._timer = loop.call_later(min(seconds, 10**8), self._expired)
+        self._timer = loop.call_later(min(seconds, 10**8) + CLIENT_FIRST, self._expired)
         return True
 
     def _expired(self) -> None:

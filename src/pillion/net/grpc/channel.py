@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NoReturn
 
 from pillion.net.grpc.answers import closing, cut_short, lone, opening, unreachable
-from pillion.net.grpc.messages import Assembly, check_encoding
+from pillion.net.grpc.messages import Assembly
 from pillion.net.grpc.words import prefixed, timeout_text, wire_fields
 from pillion.net.http2.client import STREAM_WINDOW, UNPROCESSED, ClientConnection, Line, Origin
 from pillion.net.http2.connection import Http2Limits
@@ -131,7 +131,6 @@ class AskedCall(Exchange):
                 self._queue.append(chunk[5:])
                 self._queued += size
                 return
-            check_encoding(self._encoding)
             self._assembly = Assembly(limit, self._encoding)
         for message in self._assembly.feed(chunk):
             self._queue.append(message)

@@ -49,11 +49,10 @@ def too_large(size: int, limit: int) -> RpcError:
     return RpcError(Code.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {limit})")
 
 
-def check_encoding(encoding: bytes) -> None:
-    """Raises RpcError for a compression that we do not have."""
-    if encoding not in (b"", b"identity", b"gzip"):
-        shown = encoding.decode("latin-1")
-        raise RpcError(Code.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{shown}"')
+def unknown_encoding(encoding: bytes) -> RpcError:
+    """A compression that we do not have."""
+    shown = encoding.decode("latin-1")
+    return RpcError(Code.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{shown}"')
 
 
 def unpacked(compressed: int, message: bytes, encoding: bytes, limit: int | None) -> bytes:
@@ -64,7 +63,8 @@ def unpacked(compressed: int, message: bytes, encoding: bytes, limit: int | None
         raise RpcError(Code.INTERNAL, f"grpc: received unexpected payload format {compressed}")
     if encoding in (b"", b"identity"):
         raise RpcError(Code.INTERNAL, "grpc: compressed flag set with identity or empty encoding")
-    check_encoding(encoding)
+    if encoding != b"gzip":
+        raise unknown_encoding(encoding)
     return _gunzip(message, limit)
 
 
