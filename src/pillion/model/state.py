@@ -1,8 +1,12 @@
-"""State: entries, and the writes that change them with their preconditions already decided."""
+"""State: entries, and the writes that change them with their preconditions already decided.
+
+What is made for every request is a NamedTuple: as unchangeable as a frozen dataclass, at a third of the price.
+"""
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class _Nothing(Mapping[str, str]):
@@ -48,8 +52,7 @@ class Consistency(enum.Enum):
     STRONG = "strong"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A value as stored. `expires_at` in epoch seconds; None where it lives on or the store cannot tell."""
 
     value: bytes
@@ -58,8 +61,7 @@ class Entry:
     content_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """Write one key. `expires_at` None clears an expiry. `metadata` is what the request carried beyond the known words."""
 
     key: str
@@ -68,24 +70,22 @@ class Put:
     expires_at: float | None = None
     content_type: str = ""
     consistency: Consistency = Consistency.ANY
-    metadata: Mapping[str, str] = field(default=NOTHING)
+    metadata: Mapping[str, str] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """Remove one key if its precondition holds; removing what is not there succeeds without one."""
 
     key: str
     expect: Expect = Guard.NONE
     consistency: Consistency = Consistency.ANY
-    metadata: Mapping[str, str] = field(default=NOTHING)
+    metadata: Mapping[str, str] = NOTHING
 
 
 Write = Put | Delete
 
 
-@dataclass(frozen=True, slots=True)
-class Save:
+class Save(NamedTuple):
     """A write as an app asked for it: its own key, words not yet understood. `etag` None and "" are both none."""
 
     key: str
@@ -93,20 +93,19 @@ class Save:
     etag: str | None = None
     concurrency: str = ""
     consistency: str = ""
-    metadata: Mapping[str, str] = field(default=NOTHING)
+    metadata: Mapping[str, str] = NOTHING
     content_type: str = ""
     """`application/json` for a value that came as JSON: stores that tell text from bytes keep it as text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(NamedTuple):
     """A deletion as an app asked for it."""
 
     key: str
     etag: str | None = None
     concurrency: str = ""
     consistency: str = ""
-    metadata: Mapping[str, str] = field(default=NOTHING)
+    metadata: Mapping[str, str] = NOTHING
 
 
 Wish = Save | Removal

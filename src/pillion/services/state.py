@@ -1,7 +1,7 @@
 """State management: what an app may ask, whichever transport it asked on."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pillion.contracts.state import Feature, StateStore
@@ -305,7 +305,7 @@ def _place(mount: StateMount, key: str, *, named: bool = True) -> str:
 
 
 def _opened(sealer: Sealer, entry: Entry) -> Entry:
-    return replace(entry, value=sealer.open(entry.value))
+    return entry._replace(value=sealer.open(entry.value))
 
 
 def _found(sealer: Sealer | None, key: str, outcome: Entry | None | DriverError) -> Found:
