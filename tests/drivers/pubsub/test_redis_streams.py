@@ -237,7 +237,7 @@ async def test_a_server_that_lost_its_data_is_used_afresh(tmp_path: Path) -> Non
         await inbox.receives(b"1")
         await server.kill()
         await server.start()
-        await broker.publish(Publication("orders", b"2"))
+        await eventually(lambda: published(broker, b"2"))
         await inbox.receives(b"1", b"2")
 
 
@@ -261,14 +261,14 @@ async def test_a_frozen_server_is_unavailable_and_recovers(yard: Yard) -> None:
         await broker.publish(Publication("orders", b"lost or not, the caller knows"))
     await eventually(lambda: bool(yard.told) and not yard.told[-1][0])
     yard.server.thaw()
-    await eventually(lambda: _published(broker))
+    await eventually(lambda: published(broker, b"after"))
     await inbox.until(lambda: b"after" in inbox.data, "what was published afterwards")
     await eventually(lambda: yard.told[-1] == (True, ""))
 
 
-async def _published(broker: RedisPubSub) -> bool:
+async def published(broker: RedisPubSub, data: bytes) -> bool:
     try:
-        await broker.publish(Publication("orders", b"after"))
+        await broker.publish(Publication("orders", data))
     except Unavailable:
         return False
     return True

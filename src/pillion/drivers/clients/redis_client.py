@@ -131,7 +131,7 @@ class RedisDoor:
     def _retry(self) -> Retry:
         low = seconds(self.settings.redis_min_retry_interval, "redisMinRetryInterval") or 0.0
         high = seconds(self.settings.redis_max_retry_interval, "redisMaxRetryInterval") or 0.0
-        times = max(0, self.settings.redis_max_retries)
+        times = max(0, self.settings.redis_max_retries or 3)  # 0 is Dapr's way of saying its default
         return Retry(ExponentialBackoff(cap=high, base=low) if high else NoBackoff(), times)
 
     def _tls(self) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pillion.contracts.pubsub import Deliver, Feature, PubSub, Subscription
 from pillion.contracts.words import DriverError, Unavailable
-from pillion.drivers.clients.redis_client import Client, RedisDoor, in_our_words, said_by_the_server
+from pillion.drivers.clients.redis_client import Client, RedisDoor
+from pillion.drivers.clients.redis_pipe import Lane, lane
 from pillion.drivers.clients.redis_settings import RedisSettings
-from pillion.drivers.pubsub.redis.stream import Stream, Trim, add_many, addition
+from pillion.drivers.pubsub.redis.stream import Stream, Trim, addition
 from pillion.drivers.pubsub.redis.subscription import BLOCK, Pace, RedisSubscription
 from pillion.model.pubsub import Publication, Topic
 from pillion.plug.component import driver
@@ -50,6 +51,15 @@ class RedisPubSubSettings(RedisSettings):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """The ways to the server: the lane for what is frequent, the client for the rest, the door for readers of their own."""
+
+    door: RedisDoor
+    client: Client
+    lane: Lane
+
+
 @driver("pubsub.redis", settings=RedisPubSubSettings, title="Redis Streams", status="stable")
 class RedisPubSub(PubSub[RedisPubSubSettings]):
     """Keeps each topic as a Redis stream, in the layout of Dapr's driver: both may publish to and consume one topic.
@@ -61,53 +71,56 @@ class RedisPubSub(PubSub[RedisPubSubSettings]):
 
     features = Feature.REDELIVERY
 
-    _client: Client | None = None
-    _door: RedisDoor | None = None
+    _open: _Open | None = None
 
     async def open(self) -> None:
         door = RedisDoor(self.settings)
         self._subscriptions: set[RedisSubscription] = set()
         self._trim = Trim(length=self.settings.max_len_approx, age=self.settings.stream_ttl)
         self._well = True
+        way = lane(self.settings, replace(self.context, health=self._told))
         try:
-            self._client = await door.open()
+            client = await door.open()
+            try:
+                await way.open()
+            except BaseException:
+                await client.aclose()
+                raise
         except BaseException:
+            await way.close()
             door.close()
             raise
-        self._door = door
+        self._open = _Open(door, client, way)
 
     async def close(self) -> None:
-        client, door = self._client, self._door
-        if client is None or door is None:
+        opened = self._open
+        if opened is None:
             return
         await asyncio.gather(*(subscription.close() for subscription in list(self._subscriptions)))
-        self._client = self._door = None
-        await client.aclose()
-        door.close()
+        self._open = None
+        await opened.lane.close()
+        await opened.client.aclose()
+        opened.door.close()
 
     async def publish(self, message: Publication) -> None:
-        client, where = self._opened()
-        with in_our_words(where):
-            words = addition(message, self._trim, self.context.clock.now())
-            await client.execute_command(*words)  # type: ignore[no-untyped-call]
+        words = addition(message, self._trim, self.context.clock.now())
+        await self._opened().lane.call(*words)
 
     async def publish_many(self, messages: Sequence[Publication]) -> list[DriverError | None]:
-        client, where = self._opened()
-        now = self.context.clock.now()
-        try:
-            answers = await add_many(
-                client, where, [addition(message, self._trim, now) for message in messages]
-            )
-        except DriverError as error:
-            return [error] * len(messages)
-        return [None if answer is None else said_by_the_server(where, answer) for answer in answers]
+        way, now = self._opened().lane, self.context.clock.now()
+        calls = (way.call(*addition(message, self._trim, now)) for message in messages)
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, DriverError):
+                raise answer
+        return [answer if isinstance(answer, DriverError) else None for answer in answers]
 
     async def subscribe(self, topic: Topic, deliver: Deliver) -> Subscription:
-        client, where = self._opened()
-        assert self._door is not None
-        stream = Stream(client, where, topic.name, self.settings.consumer_id or self.context.app_id)
+        opened = self._opened()
+        group = self.settings.consumer_id or self.context.app_id
+        stream = Stream(opened.client, opened.lane, opened.door.where, topic.name, group)
         await stream.make_group()
-        reader = await self._door.open(patience=BLOCK, retries=False)
+        reader = await opened.door.open(patience=BLOCK, retries=False)
         subscription = RedisSubscription(stream, reader, self._pace(topic), deliver, self.context.clock)
         subscription.left = self._subscriptions.discard
         subscription.health = self._told
@@ -131,7 +144,7 @@ class RedisPubSub(PubSub[RedisPubSubSettings]):
             self._well = well
             self.context.health(well, reason)
 
-    def _opened(self) -> tuple[Client, str]:
-        if self._client is None or self._door is None:
+    def _opened(self) -> "_Open":
+        if self._open is None:
             raise Unavailable(f"{self.context.name} is not open")
-        return self._client, self._door.where
+        return self._open

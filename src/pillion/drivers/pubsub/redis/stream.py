@@ -11,6 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from pillion.drivers.clients.redis_client import Client, in_our_words
+from pillion.drivers.clients.redis_pipe import Lane, Word
 from pillion.model.pubsub import Message, Publication
 
 log = logging.getLogger("pillion.pubsub.redis")
@@ -23,7 +24,7 @@ class Trim:
     length: int = 0
     age: timedelta = timedelta()
 
-    def words(self, now: float) -> list[Any]:
+    def words(self, now: float) -> list[Word]:
         if self.length > 0:
             return ["MAXLEN", "~", self.length]
         if self.age > timedelta():
@@ -31,7 +32,7 @@ class Trim:
         return []
 
 
-def addition(message: Publication, trim: Trim, now: float) -> list[Any]:
+def addition(message: Publication, trim: Trim, now: float) -> list[Word]:
     """The command that publishes a message: its bytes in `data`, its metadata as JSON in `metadata`."""
     metadata = json.dumps(dict(message.metadata), separators=(",", ":"), sort_keys=True)
     return ["XADD", message.topic, *trim.words(now), "*", "data", message.data, "metadata", metadata]
@@ -52,8 +53,9 @@ class Stream:
     has been idle, never by a name. Every call raises Unavailable or Refused.
     """
 
-    def __init__(self, client: Client, where: str, topic: str, group: str) -> None:
+    def __init__(self, client: Client, lane: Lane, where: str, topic: str, group: str) -> None:
         self.topic = topic
+        self._lane = lane
         self.group = group
         self._client = client
         self._where = where
@@ -80,8 +82,7 @@ class Stream:
         return [self._message(id, fields, 1) for _, entries in answer or () for id, fields in entries]
 
     async def accept(self, ids: Sequence[str]) -> None:
-        with in_our_words(self._where):
-            await self._client.xack(self.topic, self.group, *ids)
+        await self._lane.call("XACK", self.topic, self.group, *ids)
 
     async def hold(self, ids: Sequence[str]) -> None:
         """Say that we are still at these, so that nobody takes them for dead."""
@@ -168,16 +169,6 @@ class Stream:
             id=_text(id),
             attempt=attempt,
         )
-
-
-async def add_many(client: Client, where: str, commands: Sequence[list[Any]]) -> list[BaseException | None]:
-    """Send many additions in one go; an outcome each, in the server's words."""
-    with in_our_words(where):
-        pipeline = client.pipeline(transaction=False)
-        for words in commands:
-            pipeline.execute_command(*words)
-        answers = await pipeline.execute(raise_on_error=False)
-    return [answer if isinstance(answer, BaseException) else None for answer in answers]
 
 
 def _metadata(text: bytes | None) -> dict[str, str]:
