@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pillion.edge.http.api import Ask, Operation, Reply, Route
 from pillion.edge.render import JSON_TYPE, http_message
 from pillion.model.errors import (
+    DIRECT_INVOKE_NO_APP,
     PUBSUB_MARSHAL_ENVELOPE,
     PUBSUB_MARSHAL_EVENTS,
     PUBSUB_UNMARSHAL_EVENTS,
@@ -24,10 +25,10 @@ _WRITE = "POST,PUT"
 class PubSubRoutes:
     """Publish, bulk publish, and the one-segment publish of 2020 where there is just one broker to mean."""
 
-    def __init__(self, service: PubSubService, fallback: Operation) -> None:
+    def __init__(self, service: PubSubService, fallback: Operation | None = None) -> None:
         """`fallback` answers a one-segment publish that is none, as it answers every unknown path."""
         self._service = service
-        self._fallback = fallback
+        self._fallback = fallback or _nobody
 
     def routes(self) -> list[Route]:
         """Where the operations live. Bulk comes first: a broker called `bulk` is shadowed."""
@@ -105,6 +106,10 @@ class PubSubRoutes:
             (b"metadata.error", _one_line(http_message(error))),
         ]
         return Reply(error.fault.status, headers, body)
+
+
+async def _nobody(_: Ask) -> Reply:
+    raise ApiError(DIRECT_INVOKE_NO_APP)
 
 
 def _one_line(text: str) -> bytes:
