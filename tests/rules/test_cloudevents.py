@@ -146,7 +146,9 @@ def test_an_event_past_its_expiration_has_expired(expiration: object, expired: b
     assert cloudevents.has_expired({"expiration": expiration}, 1_700_000_000.0) is expired
 
 
-@pytest.mark.parametrize(("text", "raw"), [("true", True), ("1", True), ("T", True), ("false", False), ("0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("text", "raw"), [("true", True), ("1", True), ("T", True), ("false", False), ("0", False), ("", False)]
+)
 def test_raw_payload_is_a_boolean_of_go(text: str, raw: bool) -> None:
     assert cloudevents.is_raw({"rawpayload": text}) is raw
 
@@ -158,7 +160,13 @@ def test_a_raw_payload_that_is_no_boolean_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("event", "trace"),
-    [({"traceparent": TRACE}, TRACE), ({"traceid": TRACE}, TRACE), ({"traceid": ""}, ""), ({"traceparent": "x", "traceid": TRACE}, ""), ({}, "")],
+    [
+        ({"traceparent": TRACE}, TRACE),
+        ({"traceid": TRACE}, TRACE),
+        ({"traceid": ""}, ""),
+        ({"traceparent": "x", "traceid": TRACE}, ""),
+        ({}, ""),
+    ],
 )
 def test_the_trace_of_an_event_is_its_traceparent(event: dict[str, str], trace: str) -> None:
     assert cloudevents.trace_of(event) == trace

@@ -36,7 +36,9 @@ def test_a_condition_is_true_or_false(text: str, holds: bool) -> None:
     assert Expression(text).holds(EVENT) is holds
 
 
-@pytest.mark.parametrize("text", ["event.data.n", "event.data.missing > 5", "event.missing == 1", "stranger == 1"])
+@pytest.mark.parametrize(
+    "text", ["event.data.n", "event.data.missing > 5", "event.missing == 1", "stranger == 1"]
+)
 def test_a_condition_without_an_answer_is_an_error(text: str) -> None:
     with pytest.raises(ExpressionError):
         Expression(text).holds(EVENT)
