@@ -204,7 +204,6 @@ def parse(args: Sequence[str], environ: Mapping[str, str]) -> Flags:
     except pflags.UnknownUse as error:
         raise FlagError([str(error)], status=2, usage=usage()) from None
     line = _Line(given)
-    informs = any(line.flag(name) for name in ("version", "build-info", "wait"))
     made = Flags(
         **_addresses(line),
         **_app(line),
@@ -215,8 +214,8 @@ def parse(args: Sequence[str], environ: Mapping[str, str]) -> Flags:
         **_environment(line, environ),
         given=frozenset(given),
     )
-    problems = [*line.problems, *_conflicts(made)]
-    if problems and not informs:
+    problems = line.problems if made.wait else [*line.problems, *_conflicts(made)]
+    if problems and not (made.version or made.build_info):
         raise FlagError(problems, status=1)
     return made
 

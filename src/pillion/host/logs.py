@@ -5,7 +5,7 @@ import logging
 import re
 import socket
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
@@ -48,7 +48,7 @@ class DaprFormatter(logging.Formatter):
         message = record.getMessage()
         if record.exc_info and record.levelno >= logging.ERROR:
             message = f"{message}\n{self.formatException(record.exc_info)}"
-        moment = datetime.fromtimestamp(record.created, timezone.utc)
+        moment = datetime.fromtimestamp(record.created, UTC)
         fields = {
             "time": f"{moment:%Y-%m-%dT%H:%M:%S.%f}000Z",
             "level": _NAMES.get(record.levelno, record.levelname.lower()),

@@ -8,7 +8,7 @@ from pillion.contracts.pubsub import Feature as PubSubFeature
 from pillion.contracts.pubsub import PubSub
 from pillion.contracts.secrets import SecretStore
 from pillion.contracts.state import StateStore
-from pillion.host.components import LoadError, Loaded
+from pillion.host.components import Loaded, LoadError
 from pillion.host.telemetry import Metrics
 from pillion.model.metadata import LoadedComponent
 from pillion.plug.component import Component
@@ -30,13 +30,17 @@ def of_kind(loaded: Sequence[Loaded], kind: type[D]) -> Iterator[tuple[Loaded, D
 
 
 def mounted(loaded: Sequence[Loaded], kind: type[D], metrics: Metrics, label: str) -> dict[str, Mount[D]]:
-    """Mounts by name, measured under a metric's label."""
-    return {
-        each.component.name: Mount(
-            each.component.name, each.component.type, _version(each), driver, metrics.component(label, each.component.name)
-        )
-        for each, driver in of_kind(loaded, kind)
-    }  # fmt: skip
+    """Mounts by name, measured under a metric's label; "" where the service counts for itself."""
+    found: dict[str, Mount[D]] = {}
+    for each, driver in of_kind(loaded, kind):
+        name = each.component.name
+        instrument = metrics.component(label, name) if label else _uncounted
+        found[name] = Mount(name, each.component.type, _version(each), driver, instrument)
+    return found
+
+
+def _uncounted(operation: str, ok: bool, seconds: float) -> None:
+    """Publishes and deliveries are counted by topic, not by component."""
 
 
 def state(

@@ -12,7 +12,7 @@ from pillion.host.flags import Flags
 from pillion.host.setup import Fatal
 from pillion.net.grpc.server import GrpcServer
 from pillion.net.http import HttpHandler, HttpLimits, Request, Responder
-from pillion.net.http2.exchange import Http2ServerProtocol
+from pillion.net.http2.server import Http2ServerProtocol
 from pillion.net.listen import HttpServer
 from pillion.net.rpc import GrpcLimits, GrpcService
 from pillion.net.wheel import Wheel
@@ -132,7 +132,7 @@ class Listeners:
 
     def _http_server(self, handler: HttpHandler, limits: HttpLimits) -> HttpServer:
         def http2(upgrade: "tuple[Request, bytes] | None" = None) -> asyncio.Protocol:
-            return Http2ServerProtocol(handler, limits, upgrade=upgrade)
+            return Http2ServerProtocol(handler, limits, self.wheel, upgrade=upgrade)
 
         return HttpServer(handler, limits, http2=http2)
 
