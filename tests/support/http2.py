@@ -1,6 +1,7 @@
 """A raw peer for HTTP/2: frames out, frames in, nothing tidied up."""
 
 import asyncio
+from collections.abc import Sequence
 
 from pillion.net.http2.frames import (
     ACK,
@@ -53,25 +54,30 @@ class RawClient:
         self.send(frame(PING, 0, 0, payload))
 
     def headers(
-        self, path: bytes, fields: Fields = [], *, end: bool = False, change: dict[bytes, bytes] = {}
-    ) -> bytes:  # noqa: B006
+        self,
+        path: bytes,
+        fields: Sequence[tuple[bytes, bytes]] = (),
+        *,
+        end: bool = False,
+        change: dict[bytes, bytes] | None = None,
+    ) -> bytes:
         """The HEADERS of a new call; `change` replaces or adds fields."""
         self.sid += 2
         usual = {
             b":method": b"POST", b":scheme": b"http", b":path": path, b":authority": b"127.0.0.1:1",
             b"content-type": b"application/grpc", b"te": b"trailers",
         }  # fmt: skip
-        block = encode([*(usual | change).items(), *fields])
+        block = encode([*(usual | (change or {})).items(), *fields])
         return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), self.sid, block)
 
     def call(
         self,
         path: bytes,
         message: bytes,
-        fields: Fields = [],
+        fields: Sequence[tuple[bytes, bytes]] = (),
         *,
         end: bool = True,
-        change: dict[bytes, bytes] = {},  # noqa: B006
+        change: dict[bytes, bytes] | None = None,
     ) -> bytes:
         """A new call with its message."""
         head = self.headers(path, fields, change=change)

@@ -37,7 +37,7 @@ class Opening:
     def __init__(self, head: ResponseHead) -> None:
         content_type = next((value for name, value in head.headers if name == b"content-type"), b"")
         self.encoding = next((value for name, value in head.headers if name == b"grpc-encoding"), b"")
-        self.metadata = [field for field in read_metadata(head.headers) if field[0] != b"content-type"]
+        self.metadata = _told(read_metadata(head.headers))
         grpc = is_grpc(content_type)
         self.strange = None if grpc and head.status == 200 else _strange(head.status, content_type, grpc)
 
@@ -94,9 +94,14 @@ def lone(head: ResponseHead) -> Closing | None:
     """The end of an answer that is nothing but a head, if it has a status."""
     if any(name == b"grpc-status" for name, _ in head.headers):
         end = Closing(head.headers)
-        end.metadata = [field for field in end.metadata if field[0] != b"content-type"]
+        end.metadata = _told(end.metadata)
         return end
     return None
+
+
+def _told(metadata: Metadata) -> Metadata:
+    """What the server's application said, not its transport."""
+    return [field for field in metadata if field[0] not in (b"content-type", b"grpc-accept-encoding")]
 
 
 def _decoded(value: bytes) -> bytes:
