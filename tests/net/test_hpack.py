@@ -1,0 +1,165 @@
+"""Header compression: what is read, what is refused, what is remembered."""
+
+import pytest
+
+from pillion.net.http2.hpack import STATIC, TABLE_BYTES, Decoder, Encoder, HpackError, encode, encode_field
+from pillion.net.http2.huffman import HuffmanError, pack, unpack
+
+
+def decoder(limit: int = 65536) -> Decoder:
+    return Decoder(limit)
+
+
+def indexed(name: bytes, value: bytes) -> bytes:
+    """A literal that enters the table."""
+    return b"\x40" + bytes((len(name),)) + name + bytes((len(value),)) + value
+
+
+def test_the_static_table_is_the_one_of_the_rfc() -> None:
+    assert len(STATIC) == 62
+    assert (STATIC[1], STATIC[8], STATIC[61]) == (
+        (b":authority", b""),
+        (b":status", b"200"),
+        (b"www-authenticate", b""),
+    )
+
+
+# RFC 7541, appendix C.3 and C.4: three requests on one connection, plain and packed.
+PLAIN = (
+    "828684410f7777772e6578616d706c652e636f6d",
+    "828684be58086e6f2d6361636865",
+    "828785bf400a637573746f6d2d6b65790c637573746f6d2d76616c7565",
+)
+PACKED = (
+    "828684418cf1e3c2e5f23a6ba0ab90f4ff",
+    "828684be5886a8eb10649cbf",
+    "828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf",
+)
+
+
+@pytest.mark.parametrize("blocks", [PLAIN, PACKED], ids=["plain", "packed"])
+def test_the_examples_of_the_rfc_are_read(blocks: tuple[str, ...]) -> None:
+    reading = decoder()
+    first, second, third = (reading.decode(bytes.fromhex(block)).fields for block in blocks)
+    assert first == [
+        (b":method", b"GET"),
+        (b":scheme", b"http"),
+        (b":path", b"/"),
+        (b":authority", b"www.example.com"),
+    ]
+    assert second == [*first, (b"cache-control", b"no-cache")]
+    assert third[1:3] == [(b":scheme", b"https"), (b":path", b"/index.html")] and third[-1] == (
+        b"custom-key",
+        b"custom-value",
+    )
+
+
+def test_every_byte_survives_packing() -> None:
+    assert unpack(pack(bytes(range(256)) * 3)) == bytes(range(256)) * 3
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        pack(b"a") + b"\xff",  # more than seven bits of padding
+        bytes((0b00011000,)),  # "a" padded with zeros
+        b"\xff\xff\xff\xff",  # the end mark
+    ],
+)
+def test_wrong_packing_is_refused(packed: bytes) -> None:
+    with pytest.raises(HuffmanError):
+        unpack(packed)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"\x80",  # index 0
+        b"\xbe",  # one past the static table, the dynamic one being empty
+        b"\xff\xff\xff\xff\xff\xff\x7f",  # an integer without end
+        b"\xff\x80\x80\x80\x80\x80\x01",
+        b"\x3f\xe2\x1f",  # a table of one byte too many
+        b"\x82\x20",  # a size update after a field
+        b"\x00\x03ab",  # a string longer than its block
+        b"\x00\x01a\x7f",  # an integer cut off
+        b"\x40",  # nothing after the start
+        b"\x00\x81\xff\x00",  # a packed name that is all padding past seven bits
+    ],
+)
+def test_a_broken_block_is_refused(block: bytes) -> None:
+    with pytest.raises(HpackError):
+        decoder().decode(block)
+
+
+def test_an_evicted_field_is_gone() -> None:
+    reading = decoder()
+    for number in range(200):
+        reading.decode(indexed(b"x-%03d" % number, b"v" * 30))
+    kept = TABLE_BYTES // (5 + 30 + 32)
+    assert reading.decode(bytes((0xBE + kept - 1,))).fields == [(b"x-%03d" % (200 - kept), b"v" * 30)]
+    with pytest.raises(HpackError):
+        reading.decode(bytes((0xBE + kept,)))
+
+
+def test_a_field_larger_than_the_table_empties_it() -> None:
+    reading = decoder()
+    reading.decode(indexed(b"a", b"b"))
+    reading.decode(b"\x40\x01c\x7f\x81\x20" + b"v" * 4224)
+    with pytest.raises(HpackError):
+        reading.decode(b"\xbe")
+
+
+def test_a_smaller_table_forgets() -> None:
+    reading = decoder()
+    reading.decode(indexed(b"a", b"b"))
+    reading.decode(b"\x20\x82")
+    with pytest.raises(HpackError):
+        reading.decode(b"\xbe")
+
+
+def test_equal_blocks_are_one_object_until_the_table_changes() -> None:
+    reading = decoder()
+    reading.decode(indexed(b"a", b"1"))
+    block = b"\x82\xbe"
+    first = reading.decode(block)
+    assert reading.decode(block) is first
+    reading.decode(indexed(b"a", b"2"))
+    assert reading.decode(block).fields == [(b":method", b"GET"), (b"a", b"2")]
+    assert first.fields == [(b":method", b"GET"), (b"a", b"1")]
+
+
+def test_blocks_that_differ_behind_a_known_beginning_are_read_right() -> None:
+    reading = decoder()
+    usual = [(b":method", b"POST"), (b":path", b"/a"), (b"x-b", b"c")]
+    for number in range(5):
+        fields = [*usual, (b"grpc-timeout", b"%dm" % number), (b"x-last", b"%d" % number)]
+        assert reading.decode(encode(fields)).fields == fields
+    assert reading.decode(encode(usual)).fields == usual
+
+
+def test_a_list_past_the_limit_is_marked_and_the_table_stays_right() -> None:
+    reading = decoder(100)
+    found = reading.decode(indexed(b"x-a", b"v" * 40) + indexed(b"x-b", b"w" * 40))
+    assert found.oversize and found.fields == [(b"x-a", b"v" * 40)]
+    assert reading.decode(b"\xbe").fields == [(b"x-b", b"w" * 40)]
+
+
+def test_what_is_encoded_is_read_back_and_leaves_the_table_alone() -> None:
+    fields = [
+        (b":method", b"POST"),
+        (b":path", b"/x"),
+        (b"authorization", b"secret"),
+        (b"x-long", b"v" * 5000),
+        (b"x", b""),
+    ]
+    reading = decoder()
+    assert Encoder().encode(fields) == encode(fields)
+    assert reading.decode(encode(fields)).fields == fields
+    with pytest.raises(HpackError):
+        reading.decode(b"\xbe")
+
+
+def test_secrets_are_marked_as_never_to_be_stored() -> None:
+    assert encode_field(b"dapr-api-token", b"t")[0] & 0xF0 == 0x10
+    assert encode_field(b"cookie", b"c")[0] & 0xF0 == 0x10
+    assert encode_field(b"x-plain", b"p")[0] & 0xF0 == 0
