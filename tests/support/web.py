@@ -1,5 +1,6 @@
 """A small web server of ours on loopback, that keeps what it was asked."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,10 +48,12 @@ class WebSite:
 
 
 @asynccontextmanager
-async def web_site(answering: Answering = always_fine) -> AsyncIterator[WebSite]:
+async def web_site(
+    answering: Answering = always_fine, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[WebSite]:
     """Serve until the test is done."""
     site = WebSite(answering)
-    server = HttpServer(site.handle, HttpLimits())
+    server = HttpServer(site.handle, HttpLimits(), tls=tls)
     ((_, site.port),) = await server.listen(["127.0.0.1"], 0)
     try:
         yield site

@@ -85,11 +85,11 @@ class HttpBinding(Binding[HttpBindingSettings]):
                 self.context.name,
             )
         try:
-            size = quantities.parse(settings.max_response_body_size)
+            size = quantities.parse(settings.max_response_body_size or "100Mi")
         except ValueError as error:
             raise Refused(f"maxResponseBodySize: {error}") from error
         self._limit = size if size > 0 else None
-        self._web = Web(self.context.clock, await asyncio.to_thread(self._tls))
+        self._web = Web(self.context.clock, await self._tls())
 
     async def close(self) -> None:
         web, self._web = self._web, None
@@ -139,16 +139,19 @@ class HttpBinding(Binding[HttpBindingSettings]):
         fields.pop(b"host", None)  # the URL's
         return list(fields.items())
 
-    def _tls(self) -> ssl.SSLContext:
+    async def _tls(self) -> ssl.SSLContext | None:
+        """What the settings say; None where they say nothing."""
         settings = self.settings
-        context = trust(
+        free = settings.mtls_renegotiation != "RenegotiateNever"
+        if not (settings.mtls_root_ca or settings.mtls_client_cert or free):
+            return None
+        return await asyncio.to_thread(
+            trust,
             authorities=settings.mtls_root_ca,
             certificate=settings.mtls_client_cert,
             key=settings.mtls_client_key,
+            renegotiation=free,
         )
-        if settings.mtls_renegotiation == "RenegotiateNever":
-            context.options |= ssl.OP_NO_RENEGOTIATION
-        return context
 
 
 def _told(answer: Answer) -> dict[str, str]:

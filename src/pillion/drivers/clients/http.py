@@ -64,7 +64,8 @@ class Web:
     without what signs in.
     """
 
-    def __init__(self, clock: Clock, tls: ssl.SSLContext) -> None:
+    def __init__(self, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` is made by `trust`; without it, what `trust` makes of nothing, once it is needed."""
         self._clock = clock
         self._tls = tls
         self._clients: dict[tuple[str, str, int], Http1Client] = {}
@@ -129,24 +130,34 @@ class Web:
         if client is None:
             while len(self._clients) >= ORIGINS:
                 await self._clients.pop(next(iter(self._clients))).close()
-            scheme, host, port = key
-            tls = self._tls if scheme == "https" else None
-            client = Http1Client(host, port, tls=tls, connect_timeout=CONNECT_TIMEOUT)
+            client = Http1Client(*key[1:], tls=await self._secured(key[0]), connect_timeout=CONNECT_TIMEOUT)
         self._clients[key] = client
         return client
 
+    async def _secured(self, scheme: str) -> ssl.SSLContext | None:
+        if scheme == "http":
+            return None
+        if self._tls is None:  # reading the system's authorities takes a tenth of a second
+            self._tls = await asyncio.to_thread(trust)
+        return self._tls
 
-def trust(*, authorities: str = "", certificate: str = "", key: str = "") -> ssl.SSLContext:
-    """How TLS is spoken. Each is PEM text or the path of such a file; raises Refused for what is neither."""
+
+def trust(
+    *, authorities: str = "", certificate: str = "", key: str = "", renegotiation: bool = False
+) -> ssl.SSLContext:
+    """How TLS is spoken. Each of the first three is PEM text or the path of such a file; raises Refused for what is neither."""
     try:
         with tempfile.TemporaryDirectory(prefix="pillion-tls-") as folder:
-            return client_context(
+            context = client_context(
                 authorities=_pem(authorities) if authorities else None,
                 certificate=_stored(Path(folder) / "cert.pem", certificate),
                 key=_stored(Path(folder) / "key.pem", key),
             )
     except (OSError, ValueError) as error:
         raise Refused(f"the certificates cannot be used: {error}") from error
+    if not renegotiation:
+        context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
 
 
 def _pem(value: str) -> str:

@@ -55,7 +55,7 @@ class FileSecrets(SecretStore[FileSecretsSettings]):
         made: dict[str, Mapping[str, str]] = {}
         for name, value in given.items():
             match value:
-                case str():
+                case str() if not isinstance(value, _Number):
                     made[name] = {name: value}
                 case dict():
                     made[name] = self._flat(value)
