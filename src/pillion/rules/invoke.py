@@ -1,9 +1,10 @@
 """Service invocation's decisions: who is meant, what the method is, which headers travel."""
 
 import posixpath
+import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pillion.model.invoke import Pairs
 
@@ -17,6 +18,9 @@ HOP_BY_HOP: Final = frozenset(
 
 _NOT_FORWARDED: Final = HOP_BY_HOP | {b"dapr-app-id", b"destination-app-id", b"host"}
 
+_FORBIDDEN: Final = re.compile(r"[#?\x00-\x1f\x7f]").search
+_UNSENDABLE: Final = re.compile(r"[^\x21-\x7e]").search
+_QUERY_SAFE: Final = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _STATUS_OF_CODE: Final = (200, 408, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401)
 _CODE_OF_STATUS: Final = {
     408: 1, 500: 2, 400: 13, 504: 4, 404: 5, 409: 6, 403: 7, 401: 16, 429: 8, 501: 12, 503: 14,
@@ -53,17 +57,22 @@ def target(text: str, namespace: str) -> Target:
 
 
 def method(path: str) -> str:
-    """A method as the app will see it: decoded, cleaned, without leading and trailing slash.
+    """The method in a URL's path as the app will see it: decoded, cleaned, without leading and trailing slash."""
+    return checked(unquote(path) if "%" in path else path)
 
-    Raises InvalidMethod for `#`, `?` and control characters, which could change what is called.
-    """
-    text = unquote(path) if "%" in path else path
-    for letter in text:
-        if letter in "#?" or letter < " " or letter == "\x7f":
-            raise InvalidMethod(f'invalid method: method contains forbidden character: "{text}"')
+
+def checked(text: str) -> str:
+    """A method, cleaned. Raises InvalidMethod for `#`, `?` and control characters, which could change what is called."""
+    if _FORBIDDEN(text) is not None:
+        raise InvalidMethod(f'invalid method: method contains forbidden character: "{text}"')
     if "//" in text or "/." in text or text.endswith("/") or text.startswith((".", "/")):
         text = posixpath.normpath("/" + text).lstrip("/")
-    return "" if text == "." else text
+    return text
+
+
+def query(text: str) -> str:
+    """A raw query as it may stand in a request line: a space or line break in it would end it."""
+    return text if _UNSENDABLE(text) is None else quote(text, safe=_QUERY_SAFE)
 
 
 def forwarded(headers: Pairs) -> Pairs:

@@ -1,6 +1,5 @@
 """Service invocation: to our own app, to another sidecar's, or out to a plain HTTP service."""
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +13,18 @@ from pillion.ports.telemetry import Telemetry
 from pillion.rules import invoke as rules
 from pillion.rules.invoke import Caller, InvalidTarget, Target, target
 from pillion.services.names import Resolver
-from pillion.toolbox.stream import Body, Stream, discard
+from pillion.toolbox.clock import Clock, SystemClock
+from pillion.toolbox.stream import Body, Stream, discard, whole
 
 RETRIES: Final = 3
 """Further tries after a transport failure, one second apart, when the body can be sent again."""
 
+REPLAYABLE: Final = 1024 * 1024
+"""A body announced no longer than this is kept until the call is answered, so that it can be sent again."""
+
 _VERBS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 _UNHEALTHY = "rpc error: code = Internal desc = app is not in a healthy state"
+_INVALID = "rpc error: code = InvalidArgument desc = "
 _NO_APP = "cannot invoke local endpoint: app channel not initialized"
 
 
@@ -42,14 +46,23 @@ class AppGate:
     def open(self) -> App:
         """The app, or why it cannot be called."""
         if self.app is None:
-            raise NotReachable(_NO_APP)
+            raise NoApp(_NO_APP)
         if not self.healthy:
             raise NotReachable(_UNHEALTHY)
         return self.app
 
 
 class NotReachable(Exception):
-    """Our own app cannot be called; the text says why."""
+    """The app cannot be called; the text says why."""
+
+
+TargetError = InvalidTarget
+MethodError = rules.InvalidMethod
+"""What is no app id, and no method; the texts are what a client sees."""
+
+
+class NoApp(NotReachable):
+    """This sidecar has no app at all."""
 
 
 class InvokeService:
@@ -68,6 +81,7 @@ class InvokeService:
         endpoints: Mapping[str, Endpoint],
         telemetry: Telemetry,
         admits: Callable[[Invocation], bool] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._app_id = app_id
         self._namespace = namespace
@@ -79,6 +93,7 @@ class InvokeService:
         self._endpoints = endpoints
         self._telemetry = telemetry
         self._admits = admits
+        self._clock = clock or SystemClock()
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Carry a call of our own app. `invocation.app_id` is the target as it was written."""
@@ -91,15 +106,26 @@ class InvokeService:
             if whom.url:
                 return await self._out(asked, Endpoint(whom.url), invocation)
             invocation.app_id, invocation.namespace = whom.app_id, whom.namespace
+            if invocation.from_grpc:
+                invocation.method = rules.checked(invocation.method)
+                invocation.query = rules.query(invocation.query)
             if whom.app_id == self._app_id and whom.namespace == self._namespace:
                 return await self._self(invocation)
             return await self._remote(whom, invocation)
-        except (InvalidTarget, NotReachable, PeerUnreachable, PeerFailed, AppUnreachable) as error:
+        except (
+            InvalidTarget,
+            rules.InvalidMethod,
+            NotReachable,
+            PeerUnreachable,
+            PeerFailed,
+            AppUnreachable,
+        ) as error:
             discard(invocation.body)
+            why = f"{_INVALID}{error}" if isinstance(error, rules.InvalidMethod) else str(error)
             fault = (
                 DIRECT_INVOKE_DENIED if isinstance(error, PeerFailed) and error.code == 7 else DIRECT_INVOKE
             )
-            raise ApiError(fault, app_id=asked, why=str(error)) from error
+            raise ApiError(fault, app_id=asked, why=why) from error
 
     async def http(
         self,
@@ -120,8 +146,7 @@ class InvokeService:
             method = rules.method(path)
         except rules.InvalidMethod as error:
             discard(body)
-            why = f"rpc error: code = InvalidArgument desc = {error}"
-            raise ApiError(DIRECT_INVOKE, app_id=asked, why=why) from error
+            raise ApiError(DIRECT_INVOKE, app_id=asked, why=f"{_INVALID}{error}") from error
         if verb not in _VERBS:
             verb = "POST"
         content_type = _first(headers, b"content-type")
@@ -134,7 +159,9 @@ class InvokeService:
         return outcome
 
     async def serve(self, invocation: Invocation) -> Outcome:
-        """A call from another sidecar for our app. Raises NotReachable, Denied, AppUnreachable."""
+        """A call from another sidecar for our app. Raises NotReachable, Denied, AppUnreachable, MethodError."""
+        invocation.method = rules.checked(invocation.method)
+        invocation.query = rules.query(invocation.query)
         caller = _first(invocation.headers, b"dapr-caller-app-id")
         self._telemetry.invocation_received(caller)
         if self._admits is not None and not self._admits(invocation):
@@ -145,6 +172,20 @@ class InvokeService:
         outcome = await self._gate.open().invoke(invocation)
         self._telemetry.answer_sent(caller, outcome.status)
         return outcome
+
+    async def whereabouts(self, asked: str) -> list[str] | None:
+        """The addresses of an app's sidecars, None when the app is our own. Raises InvalidTarget, NotReachable."""
+        whom = target(asked, self._namespace)
+        if whom.url:
+            raise InvalidTarget(f"invalid app id {asked}")
+        if whom.app_id == self._app_id and whom.namespace == self._namespace:
+            return None
+        return await self._found(whom)
+
+    def gone(self, asked: str, address: str) -> None:
+        """Nobody listens at this address of an app any more."""
+        whom = target(asked, self._namespace)
+        self._names.drop(whom.app_id, whom.namespace, address)
 
     async def _self(self, invocation: Invocation) -> Outcome:
         app = self._gate.open()
@@ -160,40 +201,45 @@ class InvokeService:
 
     async def _remote(self, whom: Target, invocation: Invocation) -> Outcome:
         invocation.headers = self._caller.addressed(invocation.headers, whom.app_id)
-        streaming = isinstance(invocation.body, Stream)
-        self._telemetry.invocation_sent(whom.app_id, streaming)
+        body = invocation.body
+        if isinstance(body, Stream) and body.length is not None and body.length <= REPLAYABLE:
+            invocation.body = await whole(body)
+        self._telemetry.invocation_sent(whom.app_id, False)
         started = time.perf_counter()
         tries = 0
         while True:
             try:
-                outcome = await self._round(whom, invocation, streaming)
+                outcome = await self._round(whom, invocation)
             except PeerUnreachable:
                 tries += 1
-                if streaming or tries > RETRIES:
+                if isinstance(invocation.body, Stream) or tries > RETRIES:
                     raise
-                await asyncio.sleep(1)
+                await self._clock.sleep(1)
                 continue
-            self._telemetry.answer_received(
-                whom.app_id, outcome.status, streaming, time.perf_counter() - started
-            )
+            self._telemetry.answer_received(whom.app_id, outcome.status, False, time.perf_counter() - started)
             return outcome
 
-    async def _round(self, whom: Target, invocation: Invocation, streaming: bool) -> Outcome:
-        """Try each known sidecar once. One that refuses the connection is forgotten and costs nothing: nothing was sent."""
-        addresses = await self._names.addresses(whom.app_id, whom.namespace)
-        if not addresses:
-            raise NotReachable("no host found with the given ID")
+    async def _round(self, whom: Target, invocation: Invocation) -> Outcome:
+        """Try the known sidecars. One that refuses the connection is forgotten and costs nothing: nothing was sent.
+
+        After any other failure the call may have reached an app: it goes out again only in the next round, as on Dapr.
+        """
         last: PeerUnreachable | None = None
-        for address in addresses:
+        for address in await self._found(whom):
             try:
                 return await self._peers.invoke(address, invocation)
             except PeerUnreachable as error:
-                last = error
-                if error.refused:
-                    self._names.drop(whom.app_id, whom.namespace, address)
-                elif streaming:
+                if not error.refused:
                     raise
+                last = error
+                self._names.drop(whom.app_id, whom.namespace, address)
         raise last or PeerUnreachable("no sidecar took the call")
+
+    async def _found(self, whom: Target) -> list[str]:
+        addresses = await self._names.addresses(whom.app_id, whom.namespace)
+        if not addresses:
+            raise NotReachable("no host found with the given ID")
+        return addresses
 
 
 class Denied(Exception):

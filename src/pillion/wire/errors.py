@@ -17,6 +17,14 @@ def status(code: int, message: str, details: Iterable[Any]) -> bytes:
     return made.SerializeToString()
 
 
+def packed_status(code: int, message: str, details: Sequence[bytes]) -> bytes:
+    """A serialized google.rpc.Status of details that are serialized Any already."""
+    made = rpc.Status(code=code, message=message)
+    for detail in details:
+        made.details.add().MergeFromString(detail)
+    return made.SerializeToString()
+
+
 def error_info(reason: str, domain: str, metadata: Mapping[str, str]) -> "rpc.ErrorInfo":
     """A google.rpc.ErrorInfo."""
     return rpc.ErrorInfo(reason=reason, domain=domain, metadata=dict(metadata))

@@ -1,0 +1,128 @@
+"""Service invocation over gRPC: InvokeService, for apps of either protocol."""
+
+import http
+from typing import Final
+
+from pillion.edge.grpc.api import Unary
+from pillion.model.call import Call
+from pillion.model.errors import DIRECT_INVOKE, ApiError
+from pillion.model.invoke import Invocation, Outcome, Pairs
+from pillion.net.rpc import Code, RpcError, ServerCall
+from pillion.services.invoke import InvokeService, grpc_code
+from pillion.toolbox.stream import StreamClosed, whole
+from pillion.wire import errors as wire
+from pillion.wire.internals import VERBS
+from pillion.wire.proto import common, runtime
+
+_SHOWN: Final = 63
+"""The most bytes of an error's body that go into its details."""
+
+_PERMANENT: Final = frozenset(
+    (
+        b"accept", b"accept-charset", b"accept-language", b"accept-ranges", b"authorization", b"cache-control", b"connection",
+        b"content-length", b"content-type", b"cookie", b"date", b"expect", b"from", b"host", b"if-match", b"if-modified-since",
+        b"if-none-match", b"if-schedule-tag-match", b"if-unmodified-since", b"keep-alive", b"max-forwards", b"origin", b"pragma",
+        b"proxy-connection", b"referer", b"transfer-encoding", b"upgrade", b"via", b"warning",
+    )
+)  # fmt: skip
+"""HTTP's own header names: a gRPC caller finds them prefixed with `dapr-`."""
+
+_HIDDEN: Final = frozenset(
+    (b"traceparent", b"tracestate", b"grpc-trace-bin", b"destination-app-id", b"content-length")
+)
+
+_PHRASES: Final = {status.value: status.phrase for status in http.HTTPStatus} | {
+    413: "Request Entity Too Large", 414: "Request URI Too Long", 416: "Requested Range Not Satisfiable",
+    418: "I'm a teapot", 422: "Unprocessable Entity",
+}  # fmt: skip
+"""The words for a status as Go's library has them; the Python versions differ among themselves."""
+
+
+class InvokeRpcs:
+    """The one method of the runtime's service that calls another app."""
+
+    def __init__(self, service: InvokeService) -> None:
+        self._service = service
+
+    def unary(self) -> dict[str, Unary]:
+        """The methods by name."""
+        return {"InvokeService": self.invoke}
+
+    async def invoke(self, call: Call, rpc: ServerCall, message: bytes) -> bytes:
+        """Call an app and answer in gRPC's words, whatever it speaks."""
+        asked = runtime.InvokeServiceRequest.FromString(message)
+        if not asked.HasField("message"):
+            raise ApiError(DIRECT_INVOKE, app_id=asked.id, why=_NO_MESSAGE)
+        wanted = asked.message
+        verb = wanted.http_extension.verb
+        invocation = Invocation(
+            asked.id,
+            wanted.method,
+            VERBS[verb] if 0 < verb < len(VERBS) else "",
+            list(rpc.metadata),
+            wanted.data.value,
+            query=wanted.http_extension.querystring,
+            content_type=wanted.content_type,
+            type_url=wanted.data.type_url,
+            from_grpc=True,
+            deadline=rpc.deadline,
+            trace=call.trace,
+        )
+        outcome = await self._service.invoke(invocation)
+        try:
+            body = await whole(outcome.body)
+        except (ConnectionError, StreamClosed) as error:
+            raise ApiError(DIRECT_INVOKE, app_id=asked.id, why=str(error)) from error
+        return _http(rpc, outcome, body) if outcome.is_http else _grpc(rpc, outcome, body)
+
+
+_NO_MESSAGE: Final = (
+    "rpc error: code = InvalidArgument desc = parsing InternalInvokeRequest error: "
+    "request does not contain the required fields in the leading chunk"
+)
+
+
+def _http(rpc: ServerCall, outcome: Outcome, body: bytes) -> bytes:
+    """An HTTP app's answer: 2xx is OK, anything else an error that tells the status and the start of the body."""
+    status = outcome.status
+    rpc.set_initial([*_named(outcome.headers), (b"dapr-http-status", b"%d" % status)])
+    code = grpc_code(outcome)
+    if code == Code.OK:
+        return _response(outcome, body)
+    text = _PHRASES.get(status, "")
+    shown = body[:_SHOWN].decode("utf-8", "replace")
+    info = wire.error_info(text, "dapr.io", {"http.code": str(status), "http.error_message": shown})
+    raise RpcError(code, text, details=wire.status(code, text, [info]))
+
+
+def _grpc(rpc: ServerCall, outcome: Outcome, body: bytes) -> bytes:
+    """A gRPC app's answer as it is."""
+    rpc.set_initial(
+        [pair for pair in outcome.headers if pair[0] not in _HIDDEN and pair[0] != b"content-type"]
+    )
+    rpc.set_trailers(outcome.trailers)
+    if outcome.status == Code.OK:
+        return _response(outcome, body)
+    details = wire.packed_status(outcome.status, outcome.message, outcome.details) if outcome.details else b""
+    raise RpcError(outcome.status, outcome.message, details=details)
+
+
+def _response(outcome: Outcome, body: bytes) -> bytes:
+    answer = common.InvokeResponse(content_type=outcome.content_type or _content_type(outcome.headers))
+    if body or outcome.type_url:
+        answer.data.type_url = outcome.type_url
+        answer.data.value = body
+    return answer.SerializeToString()
+
+
+def _named(headers: Pairs) -> Pairs:
+    """An HTTP app's headers as metadata."""
+    return [
+        (b"dapr-" + name if name in _PERMANENT else name, value)
+        for name, value in headers
+        if name not in _HIDDEN and name[-4:] != b"-bin" and name[:1] != b":"
+    ]
+
+
+def _content_type(headers: Pairs) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")

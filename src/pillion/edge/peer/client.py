@@ -1,0 +1,239 @@
+"""Calls to other sidecars: dapr.proto.internals.v1.ServiceInvocation from the caller's side."""
+
+import asyncio
+from typing import Any, Final
+
+from pillion.edge.peer.flow import Feed, first_piece, send_rest
+from pillion.edge.peer.links import Link, Links
+from pillion.model.invoke import Invocation, Outcome
+from pillion.net.rpc import ClientCall, Code, Metadata, RpcError
+from pillion.ports.peers import PeerFailed, PeerUnreachable
+from pillion.toolbox.stream import BodyTooLarge, Stream, discard, whole
+from pillion.toolbox.tasks import Crew, eager
+from pillion.wire.internals import Codec
+from pillion.wire.scan import Malformed
+
+CALL_LOCAL: Final = b"/dapr.proto.internals.v1.ServiceInvocation/CallLocal"
+CALL_LOCAL_STREAM: Final = b"/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream"
+
+_GO_NAMES: Final = {code: "".join(part.capitalize() for part in code.name.split("_")) for code in Code}
+_GO_NAMES[Code.CANCELLED] = "Canceled"
+_IN_TRANSIT: Final = (Code.UNAVAILABLE, Code.UNAUTHENTICATED)
+
+
+def phrase(code: int, message: str) -> str:
+    """A status as one line, in the words every Go client prints."""
+    name = _GO_NAMES[Code(code)] if 0 <= code <= 16 else f"Code({code})"
+    return f"rpc error: code = {name} desc = {message}"
+
+
+class PeerCalls:
+    """Carries calls to sidecars by address; the `Peers` of the services.
+
+    A small body travels with the head in one message, a stream in pieces as it comes. An answer that came at once is `bytes`, any
+    other a stream fed from the call. Whoever stops waiting, or cancels the answer's stream, resets the call.
+    """
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+        self._codec = Codec()
+        self._crew = Crew("calls to sidecars")
+        self._unary: set[str] = set()
+
+    async def invoke(self, address: str, invocation: Invocation) -> Outcome:
+        """See `Peers.invoke`."""
+        link = self._links.take(address)
+        call = _Call(self, address, link, invocation)
+        try:
+            if address in self._unary:
+                return await call.unary()
+            return await call.streamed()
+        except BaseException:
+            call.over()
+            raise
+
+    async def close(self) -> None:
+        """See `Peers.close`."""
+        await self._crew.close()
+        await self._links.close()
+
+    @property
+    def codec(self) -> Codec:
+        return self._codec
+
+    @property
+    def crew(self) -> Crew:
+        return self._crew
+
+    def speaks_no_streams(self, address: str) -> None:
+        """The sidecar there is of a version before streams; remembered."""
+        if len(self._unary) > 1024:
+            self._unary.clear()
+        self._unary.add(address)
+
+    def drop(self, address: str, link: Link) -> None:
+        """See `Links.drop`."""
+        self._links.drop(address, link)
+
+    def give(self, link: Link) -> None:
+        """See `Links.give`."""
+        self._links.give(link)
+
+
+class _Call:
+    """One call under way: what must be let go when it is over, whichever way."""
+
+    __slots__ = ("_peers", "_address", "_link", "_invocation", "_call", "_pump", "_trouble", "_held")
+
+    def __init__(self, peers: PeerCalls, address: str, link: Link, invocation: Invocation) -> None:
+        self._peers = peers
+        self._address = address
+        self._link = link
+        self._invocation = invocation
+        self._call: ClientCall | None = None
+        self._pump: asyncio.Task[Any] | None = None
+        self._trouble: Exception | None = None  # what went wrong with the body we send
+        self._held = True
+
+    async def streamed(self) -> Outcome:
+        """CallLocalStream."""
+        invocation = self._invocation
+        call = await self._open()
+        body = invocation.body
+        try:
+            if isinstance(body, Stream):
+                await call.send(self._peers.codec.leading(invocation, b""))
+                self._start_pump(call)
+            else:
+                data = first_piece(body)
+                await call.send(self._peers.codec.leading(invocation, data), end=len(data) == len(body))
+                if len(data) < len(body):
+                    self._start_pump(call)
+            message = await call.receive()
+        except RpcError as error:
+            if error.code == Code.UNIMPLEMENTED and error.remote and not isinstance(body, Stream):
+                self._peers.speaks_no_streams(self._address)
+                self._end_pump()
+                return await self.unary()
+            raise self._failed(error) from error
+        if message is None:
+            raise PeerFailed(Code.INTERNAL, "EOF", phrase(Code.INTERNAL, "EOF"))
+        return await self._answer(call, message)
+
+    async def unary(self) -> Outcome:
+        """CallLocal, for a sidecar that knows no streams."""
+        codec, invocation = self._peers.codec, self._invocation
+        message = codec.request(invocation, await whole(invocation.body))
+        try:
+            reply = await self._link.channel.unary(
+                CALL_LOCAL, message, _transport(invocation), timeout=_left(invocation)
+            )
+        except RpcError as error:
+            raise self._failed(error) from error
+        try:
+            outcome, body = codec.read_response(reply.message)
+        except (Malformed, UnicodeDecodeError) as error:
+            raise PeerFailed(Code.INTERNAL, str(error), phrase(Code.INTERNAL, str(error))) from error
+        outcome.body = body
+        self.over()
+        return outcome
+
+    def over(self) -> None:
+        """Nothing more is sent or awaited. Safe twice."""
+        self._end_pump()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        if self._held:
+            self._held = False
+            self._peers.give(self._link)
+
+    async def _open(self) -> ClientCall:
+        invocation = self._invocation
+        try:
+            call = await self._link.channel.stream(
+                CALL_LOCAL_STREAM, _transport(invocation), timeout=_left(invocation)
+            )
+        except RpcError as error:
+            if error.code in _IN_TRANSIT:
+                # No connection, so nothing was sent: the next address costs nothing to try.
+                self._peers.drop(self._address, self._link)
+                raise PeerUnreachable(phrase(error.code, error.message), refused=True) from error
+            raise self._failed(error) from error
+        self._call = call
+        return call
+
+    async def _answer(self, call: ClientCall, message: bytes) -> Outcome:
+        try:
+            opening = self._peers.codec.read_answer(message)
+        except (Malformed, UnicodeDecodeError) as error:
+            raise PeerFailed(Code.INTERNAL, str(error), phrase(Code.INTERNAL, str(error))) from error
+        outcome = opening.outcome
+        if call.ended:
+            try:
+                await call.receive()  # does not wait; raises where the end is not OK
+            except RpcError as error:
+                raise self._failed(error) from error
+            outcome.body = opening.data
+            self.over()
+            return outcome
+        feed = Feed(call.receive, opening.data, opening.seq)
+        feed.stream.on_cancel = self.over
+        task = eager(feed.run(), lambda _, error: self.over())
+        if task is not None:
+            self._peers.crew.adopt(task)
+            outcome.body = feed.stream
+        elif feed.error is None:
+            outcome.body = await whole(feed.stream)  # it all came at once
+        elif isinstance(feed.error, RpcError):
+            raise self._failed(feed.error) from feed.error
+        else:
+            raise PeerFailed(Code.INTERNAL, str(feed.error), phrase(Code.INTERNAL, str(feed.error)))
+        return outcome
+
+    def _start_pump(self, call: ClientCall) -> None:
+        self._pump = self._peers.crew.start(self._send(call), f"body to {self._address}")
+
+    async def _send(self, call: ClientCall) -> None:
+        body = self._invocation.body
+        try:
+            await send_rest(body, call.send)
+            call.half_close()
+        except RpcError:
+            discard(body)  # the peer wants no more; its answer says why
+        except (ConnectionError, BodyTooLarge) as error:
+            self._trouble = error
+            call.cancel()
+
+    def _end_pump(self) -> None:
+        if self._pump is not None:
+            if not self._pump.done():
+                discard(self._invocation.body)
+                self._pump.cancel()
+            self._pump = None
+
+    def _failed(self, error: RpcError) -> Exception:
+        """What a status other than OK means: nobody answered, or the sidecar itself did."""
+        if isinstance(self._trouble, BodyTooLarge):
+            return self._trouble
+        if self._trouble is not None:
+            return PeerUnreachable(str(self._trouble))
+        text = phrase(error.code, error.message)
+        if error.code in _IN_TRANSIT:
+            if not error.remote:
+                self._peers.drop(self._address, self._link)
+            return PeerUnreachable(text)
+        return PeerFailed(error.code, error.message, text)
+
+
+def _transport(invocation: Invocation) -> Metadata:
+    return [(b"traceparent", invocation.trace.encode())] if invocation.trace else _NOTHING
+
+
+def _left(invocation: Invocation) -> float | None:
+    if invocation.deadline is None:
+        return None
+    return max(0.0, invocation.deadline - asyncio.get_running_loop().time())
+
+
+_NOTHING: Final[Metadata] = []
