@@ -48,30 +48,49 @@ class ServedCall(Exchange):
     """
 
     __slots__ = (
-        "path", "metadata", "peer", "deadline", "_connection", "_head", "_unary", "_task", "_timer", "_assembly", "_queue",
-        "_queued", "_withheld", "_half_closed", "_reader", "_writer", "_initial", "_trailers", "_head_sent", "_tellers",
-        "_began", "_received", "_sent", "_running", "_verdict", "_broken", "_zombie", "_counted",
-    )  # fmt: skip
+        "path",
+        "metadata",
+        "peer",
+        "deadline",
+        "_head",
+        "_unary",
+        "_half_closed",
+        "_running",
+        "_began",
+        "_received",
+        "_sent",
+        "_counted",
+    )
 
     connection: "ServerConnection"
+    path: bytes
+    metadata: Metadata
+    peer: str
+    deadline: float | None
+
+    _task: asyncio.Task[Any] | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _assembly: Assembly | None = None
+    _queue: deque[bytes] | None = None
+    _queued = 0
+    _withheld = 0
+    _reader: asyncio.Future[None] | None = None
+    _writer: asyncio.Future[None] | None = None
+    _initial: Metadata = _NO_METADATA
+    _trailers: Metadata = _NO_METADATA
+    _head_sent = False
+    _tellers: list[Callable[[], None]] | None = None
+    _verdict: RpcError | None = None
+    """Why the call ended before its handler did."""
+    _broken: RpcError | None = None
+    """What is wrong with the messages that came."""
+    _zombie = False
 
     def __init__(self, connection: "ServerConnection", sid: int) -> None:
         super().__init__(connection, sid)
-        self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._unary: UnaryHandler | None = None
-        self._assembly: Assembly | None = None
-        self._queue: deque[bytes] | None = None
-        self._queued = self._withheld = 0
-        self._half_closed = self._head_sent = self._running = False
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
-        self._initial = self._trailers = _NO_METADATA
-        self._tellers: list[Callable[[], None]] | None = None
+        self._running = self._half_closed = False
         self._received = self._sent = 0
-        self._verdict: RpcError | None = None  # why the call ended before its handler did
-        self._broken: RpcError | None = None  # what is wrong with the messages that came
-        self._zombie = False
         self._counted = True  # nothing to tell `completed`
 
     # What comes in.
@@ -80,13 +99,12 @@ class ServedCall(Exchange):
         known = head.served
         if known is None:
             known = head.served = call_head(head)
-        assert isinstance(known, CallHead)
-        self._head = known
+        self._head: CallHead = known
         site = self.connection.site
         self.path = path = known.path
         self.metadata = known.metadata.copy()
         self.peer = self.connection.peer
-        self.deadline: float | None = None
+        self.deadline = None
         self._began = site.time()
         self._counted = False
         if known.refusal is not None:
@@ -185,7 +203,7 @@ class ServedCall(Exchange):
         assert unary is not None
         self._running = True
         try:
-            self.connection.site.service.admit(self)
+            self.connection.site.admit(self)
         except RpcError as error:
             self._fail(error)
             return
@@ -199,7 +217,7 @@ class ServedCall(Exchange):
             return
         self._running = True
         try:
-            self.connection.site.service.admit(self)
+            self.connection.site.admit(self)
         except RpcError as error:
             self._fail(error)
             return
@@ -214,7 +232,8 @@ class ServedCall(Exchange):
             task.cancel()
 
     def _answered(self, message: bytes | None, error: BaseException | None) -> None:
-        self._stop()
+        if self._task is not None or self._timer is not None:
+            self._stop()
         if error is not None or message is None:
             self._fail(self._fault(error))
             return
@@ -227,7 +246,7 @@ class ServedCall(Exchange):
             self._fail(unsendable)
             return
         self._sent += len(message)
-        self._over(Code.OK)
+        self._over(0)
 
     def _streamed(self, _: object, error: BaseException | None) -> None:
         self._stop()
@@ -265,13 +284,15 @@ class ServedCall(Exchange):
             self._timer = None
 
     def _over(self, code: int) -> None:
-        site = self.connection.site
-        self._release()
-        self._tellers = None
-        if self._counted:
-            return
-        self._counted = True
-        site.service.completed(self.path, code, site.time() - self._began, self._received, self._sent)
+        """The call is over: what was received and never read is forgotten, and the service is told once."""
+        if self._queue is not None:
+            self._release()
+        if self._tellers is not None:
+            self._tellers = None
+        if not self._counted:
+            self._counted = True
+            site = self.connection.site
+            site.completed(self.path, code, site.time() - self._began, self._received, self._sent)
 
     # Giving up.
 
@@ -349,8 +370,11 @@ class ServedCall(Exchange):
         self.send_window -= framed
         connection.window -= framed
         connection.answered = True
-        self.closed_by_us()
-        connection.touch()
+        self.local_closed = True
+        if self.remote_closed:
+            connection.forget(self)
+        if not connection.busy:
+            connection.touch()
 
     def _push(self, message: bytes) -> None:
         size, limit = len(message), self.connection.site.message_bytes

@@ -66,6 +66,8 @@ class GrpcServer:
         limits = limits or GrpcLimits()
         self.service = service
         self.unary = service.unary
+        self.admit = service.admit
+        self.completed = service.completed
         self.message_bytes = limits.message_bytes
         self.loop = asyncio.get_running_loop()
         self.wheel = wheel or Wheel(self.loop)

@@ -122,10 +122,12 @@ class Http2Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self._watch = wheel.watch(self._look)
         self._decoder = Decoder(limits.header_list_bytes)
+        self._known_blocks = self._decoder.memo
         self._guard = Guard(self.loop.time, limits.min_ping_interval)
         self._rest = b""
         self._begun = False  # the peer's preface and first frame have been seen
-        self._busy = False
+        self.busy = False
+        """Received bytes are being worked through; what they cause is written at their end."""
         self._flushing: asyncio.Handle | None = None
         self._turns: deque[Exchange] = deque()
         self._open: tuple[int, int, list[bytes]] | None = None  # a header block waiting for its continuation
@@ -179,12 +181,12 @@ class Http2Connection(asyncio.Protocol):
             return
         self._last_read = self.loop.time()
         self._pinged = 0.0
-        self._busy = True
+        self.busy = True
         try:
             self._rest = self._parse(self._rest + data if self._rest else data)
         except ConnectionFault as fault:
             self.fail(fault.code, str(fault))
-        self._busy = False
+        self.busy = False
         self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -228,7 +230,10 @@ class Http2Connection(asyncio.Protocol):
             elif kind == DATA:
                 self._data(flags, sid, payload)
             elif kind == HEADERS:
-                self._headers(flags, sid, payload)
+                if sid and flags & ~END_STREAM == END_HEADERS:
+                    self._block(sid, flags & END_STREAM, payload)
+                else:
+                    self._headers(flags, sid, payload)
             else:
                 self._control(kind, flags, sid, payload)
             if self.closing:
@@ -314,10 +319,12 @@ class Http2Connection(asyncio.Protocol):
             self._block(sid, end, b"".join(parts))
 
     def _block(self, sid: int, end: int, block: bytes) -> None:
-        try:
-            found = self._decoder.decode(block)
-        except HpackError as error:
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+        found = self._known_blocks.get(block)
+        if found is None:
+            try:
+                found = self._decoder.decode(block)
+            except HpackError as error:
+                raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
         stream = self.streams.get(sid)
         try:
             if stream is not None:
@@ -346,17 +353,13 @@ class Http2Connection(asyncio.Protocol):
         head = block.head
         if head is None:
             head = block.head = request_head(block.fields) if not block.oversize else None
-        stream = self.accept(sid)
-        self.streams[sid] = stream
+        stream = self.streams[sid] = self.accept(sid)
         stream.headed = True
         if end:
             stream.remote_closed = True
         if head is None:
             self._too_large(stream)
-        else:
-            self._start(stream, head, end)
-
-    def _start(self, stream: Exchange, head: object, end: int) -> None:
+            return
         if not isinstance(head, RequestHead):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, "trailers opened a stream")
         if head.length >= 0:
@@ -612,7 +615,7 @@ class Http2Connection(asyncio.Protocol):
 
     def touch(self) -> None:
         """Something waits in `out` or for its turn: have it written once this turn of the loop is over."""
-        if not self._busy and self._flushing is None and not self.closing:
+        if not self.busy and self._flushing is None and not self.closing:
             self._flushing = self.loop.call_soon(self._flush_later)
 
     def enqueue(self, stream: Exchange) -> None:
@@ -662,16 +665,23 @@ class Http2Connection(asyncio.Protocol):
 
     def forget(self, stream: Exchange) -> None:
         """Both halves of a stream are over."""
-        self._take_out(stream)
-        if self.draining and not self.streams:
-            self._close_drained()
+        stream.gone = True
+        streams = self.streams
+        streams.pop(stream.sid, None)
+        if not streams:
+            self._idle_since = self.loop.time()
+            if self.draining:
+                self._close_drained()
+        if not self.is_server:
+            self.room_made()
 
     def _take_out(self, stream: Exchange) -> None:
         stream.gone = True
         if self.streams.pop(stream.sid, None) is not None:
             if not self.streams:
                 self._idle_since = self.loop.time()
-            self.room_made()
+            if not self.is_server:
+                self.room_made()
 
     def drop(self, stream: Exchange, code: int) -> None:
         """Reset a stream without telling it."""

@@ -34,28 +34,41 @@ class Exchange:
     nothing more is called, and whatever is still sent is dropped silently.
     """
 
+    # What every call touches has a slot; the rest waits in the class until a call needs its own.
     __slots__ = (
-        "connection", "sid", "send_window", "receive_window", "granted", "owed", "pending", "pending_bytes", "offset",
-        "queued", "ending", "tail", "local_closed", "remote_closed", "headed", "expected", "gone",
-    )  # fmt: skip
+        "connection",
+        "sid",
+        "send_window",
+        "receive_window",
+        "granted",
+        "local_closed",
+        "remote_closed",
+        "headed",
+        "expected",
+        "gone",
+        "__dict__",
+    )
+
+    owed = 0
+    """Bytes received and consumed that the peer was not yet given back."""
+    pending: deque[bytes] | None = None
+    pending_bytes = 0
+    offset = 0
+    """Into the first pending piece."""
+    queued = False
+    """Waits for its turn in the connection."""
+    ending = False
+    """Nothing will follow what is pending."""
+    tail: bytes | None = None
+    """A block of trailers behind what is pending."""
 
     def __init__(self, connection: "Http2Connection", sid: int) -> None:
         self.connection = connection
         self.sid = sid
         self.send_window = connection.peer_window
         self.receive_window = self.granted = connection.own_window
-        self.owed = 0  # bytes received and consumed that the peer was not yet given back
-        self.pending: deque[bytes] | None = None
-        self.pending_bytes = 0
-        self.offset = 0  # into the first pending piece
-        self.queued = False  # waits for its turn in the connection
-        self.ending = False  # nothing will follow what is pending
-        self.tail: bytes | None = None  # a block of trailers behind what is pending
-        self.local_closed = False
-        self.remote_closed = False
-        self.headed = False
+        self.local_closed = self.remote_closed = self.headed = self.gone = False
         self.expected = -1  # bytes of the announced body still to come
-        self.gone = False
 
     # What a transport is told.
 

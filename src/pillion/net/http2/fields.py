@@ -1,6 +1,7 @@
 """What a list of header fields may say: the rules of RFC 9113 §8 for requests, answers and trailers."""
 
 import re
+from typing import Any
 
 from pillion.net.http import Headers
 from pillion.net.http2.frames import ErrorCode, StreamFault
@@ -37,7 +38,7 @@ class RequestHead:
         self.headers = headers
         self.length = length
         """The announced body, -1 when it was not."""
-        self.served: object = None
+        self.served: Any = None
 
 
 class ResponseHead:
@@ -49,7 +50,7 @@ class ResponseHead:
         self.status = status
         self.headers = headers
         self.length = length
-        self.served: object = None
+        self.served: Any = None
 
 
 class Trailers:
@@ -59,7 +60,7 @@ class Trailers:
 
     def __init__(self, headers: Headers) -> None:
         self.headers = headers
-        self.served: object = None
+        self.served: Any = None
 
 
 def malformed(text: str) -> StreamFault:

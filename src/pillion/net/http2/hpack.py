@@ -68,7 +68,8 @@ class Decoder:
     def __init__(self, list_bytes: int) -> None:
         self.list_bytes = list_bytes
         """The largest header list taken, counted as RFC 7541 §4.1 does (32 bytes on top of each field)."""
-        self._memo: dict[bytes, HeaderBlock] = {}
+        self.memo: dict[bytes, HeaderBlock] = {}
+        """Blocks whose meaning is known as things stand. Whoever finds one here need not ask `decode`."""
         self._stem = 0  # length of the last remembered beginning of a block
         self._table: list[tuple[bytes, bytes]] = []  # newest last
         self._used = 0
@@ -76,7 +77,7 @@ class Decoder:
 
     def decode(self, block: bytes) -> HeaderBlock:
         """The fields of a block; raises `HpackError`."""
-        known = self._memo.get(block)
+        known = self.memo.get(block)
         if known is not None:
             return known
         try:
@@ -87,27 +88,27 @@ class Decoder:
             raise HpackError(str(error)) from error
 
     def _read(self, block: bytes) -> HeaderBlock:
-        stem = self._memo.get(block[: self._stem]) if self._stem else None
+        stem = self.memo.get(block[: self._stem]) if self._stem else None
         reading = _Reading(self, block)
         if stem:
             reading.skip(self._stem, stem.fields)
         reading.run()
         found = HeaderBlock(reading.fields, reading.size > self.list_bytes)
         if reading.touched:
-            self._memo.clear()
+            self.memo.clear()
             self._stem = 0
         elif len(block) <= _MEMO_BLOCK_BYTES and not found.oversize:
             self._remember(block, found, reading.stem)
         return found
 
     def _remember(self, block: bytes, found: HeaderBlock, stem: tuple[int, int] | None) -> None:
-        if len(self._memo) >= _MEMO_BLOCKS:
-            self._memo.clear()
+        if len(self.memo) >= _MEMO_BLOCKS:
+            self.memo.clear()
             self._stem = 0
-        self._memo[block] = found
+        self.memo[block] = found
         if stem and not self._stem:
             self._stem, count = stem
-            self._memo[block[: self._stem]] = HeaderBlock(found.fields[:count])
+            self.memo[block[: self._stem]] = HeaderBlock(found.fields[:count])
 
     def entry(self, index: int) -> tuple[bytes, bytes]:
         """The field at an index of the static and dynamic tables."""
