@@ -1,7 +1,8 @@
 """A process of its own that consumes or publishes, for tests that kill, stop and race processes.
 
 As a program: `python broker_process.py consume|publish <json>`. It prints one line per event, each written at once, so that a
-line read by the test was truly reached before a kill: `ready`, `got <data> <monotonic time>`, `sent <number>`, `end`.
+line read by the test was truly reached before a kill: `ready`, `got <data> <monotonic time>` when a delivery begins, `done
+<data>` when the app is through with it, `sent <number>`, `end`.
 """
 
 import asyncio
@@ -48,6 +49,7 @@ class BrokerProcess:
     job: Job
     role: str = "consume"
     got: list[Got] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
@@ -115,6 +117,8 @@ class BrokerProcess:
                     self.ready.set()
                 case ["got", data, at]:
                     self.got.append(Got(data, float(at)))
+                case ["done", data]:
+                    self.done.append(data)
                 case ["sent", *numbers]:
                     self.sent += map(int, numbers)
                 case ["end"]:
@@ -140,6 +144,7 @@ async def perform(role: str, job: Job) -> None:
         say("got", message.data.decode(), time.monotonic())
         if job.hold:
             await asyncio.sleep(job.hold)
+        say("done", message.data.decode())
         return Verdict.ACK
 
     async def publish() -> None:

@@ -167,12 +167,12 @@ async def test_a_killed_consumers_messages_go_to_another(yard: Yard) -> None:
     sent = [b"%d" % number for number in range(300)]
     async with BrokerProcess(Job(KIND, settings, topic="orders", hold=0.01)) as victim:
         await broker.publish_many([Publication("orders", each) for each in sent])
-        await eventually(lambda: len(victim.got) > 50)
+        await eventually(lambda: len(victim.done) > 50)
         await victim.kill()
     async with BrokerProcess(Job(KIND, settings, topic="orders")) as heir:
         wanted = {each.decode() for each in sent}
-        await eventually(lambda: set(victim.data) | set(heir.data) == wanted)
-    doubled = sum(count - 1 for count in Counter([*victim.data, *heir.data]).values())
+        await eventually(lambda: set(victim.done) | set(heir.done) == wanted)
+    doubled = sum(count - 1 for count in Counter([*victim.done, *heir.done]).values())
     assert doubled <= 20  # at most what was in flight, and what was done but not yet acknowledged
 
 

@@ -19,28 +19,34 @@ class Bell:
     loopback. Ringing never waits: a full or dead socket is passed over.
     """
 
-    def __init__(self, rung: Callable[[str], None]) -> None:
+    def __init__(self, rung: Callable[[str], None], *, abstract: bool = sys.platform == "linux") -> None:
         self._rung = rung
+        self._abstract = abstract
         self._socket: socket.socket | None = None
         self._transport: asyncio.DatagramTransport | None = None
         self.address = ""
 
     async def open(self) -> None:
-        loop = asyncio.get_running_loop()
-        if sys.platform == "linux":
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self.address = f"unix:pillion-{uuid.uuid4().hex}"
-            self._socket.bind(_abstract(self.address))
-            self._socket.setblocking(False)
-            loop.add_reader(self._socket.fileno(), self._read)
+        if self._abstract:
+            self._open_abstract()
         else:
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self._socket.bind(("127.0.0.1", 0))
-            self._socket.setblocking(False)
-            self.address = f"udp:{self._socket.getsockname()[1]}"
-            self._transport, _ = await loop.create_datagram_endpoint(
-                lambda: _Listener(self._rung), sock=self._socket
-            )
+            await self._open_udp()
+
+    def _open_abstract(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.address = f"unix:pillion-{uuid.uuid4().hex}"
+        self._socket.bind(_abstract(self.address))
+        self._socket.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    async def _open_udp(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.setblocking(False)
+        self.address = f"udp:{self._socket.getsockname()[1]}"
+        self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Listener(self._rung), sock=self._socket
+        )
 
     def ring(self, address: str, what: str) -> None:
         if address == self.address:
@@ -64,9 +70,9 @@ class Bell:
 
     def _send(self, address: str, what: bytes) -> None:
         assert self._socket is not None
-        if address.startswith("unix:"):
+        if self._transport is None:
             self._socket.sendto(what, _abstract(address))
-        elif self._transport is not None:
+        else:
             self._transport.sendto(what, ("127.0.0.1", int(address.removeprefix("udp:"))))
 
     def _read(self) -> None:

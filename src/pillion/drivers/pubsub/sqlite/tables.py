@@ -170,12 +170,12 @@ def leave(db: sqlite3.Connection, seats: Iterable[int], now: float, *, failed: b
     """Give up seats and release what they hold. `failed` counts the deliveries: a message that kills its consumer is seen."""
     groups: set[int] = set()
     for seat in seats:
-        freed = db.execute(
-            """UPDATE claims SET subscription = NULL, visible_at = ?, attempts = attempts + ?
-               WHERE subscription = ? RETURNING group_id""",
+        held = db.execute("SELECT DISTINCT group_id FROM claims WHERE subscription = ?", (seat,)).fetchall()
+        groups.update(group for (group,) in held)
+        db.execute(
+            "UPDATE claims SET subscription = NULL, visible_at = ?, attempts = attempts + ? WHERE subscription = ?",
             (now, int(failed), seat),
-        ).fetchall()
-        groups.update(group for (group,) in freed)
+        )
         db.execute("DELETE FROM subscriptions WHERE id = ?", (seat,))
     return listeners_of_groups(db, groups)
 
