@@ -210,6 +210,10 @@ def test_what_only_informs_needs_no_app_id(name: str) -> None:
     assert getattr(parse([f"--{name}"], {}), name.replace("-", "_"))
 
 
+def test_waiting_needs_a_port_that_can_be_asked() -> None:
+    assert refused("--wait", "--dapr-http-port", "x").status == 1
+
+
 def test_every_flag_of_daprd_is_accepted() -> None:
     words = {"int": "4", "uint": "4", "duration": "4s", "bool": "true"}
     ports = {

@@ -1,4 +1,4 @@
-"""The manual of a settings class: rows for the docs and the dashboard's form, and a JSON schema for editors."""
+"""The manual of a settings class: rows for the docs and the dashboard, and a JSON schema for editors."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ def setting(
     example: str | None = None,
     unit: Unit | None = "s",
 ) -> Any:
-    """Declare a setting. `default` is written as a user would write it in YAML; without one the setting is required.
+    """Declare a setting. `default` is written as a user would write it in YAML; without one it is required.
 
     | argument | meaning                                                                                   |
     |----------|-------------------------------------------------------------------------------------------|
@@ -84,8 +84,9 @@ def read(
 ) -> T:
     """Build settings from a component's metadata; names match without regard to case.
 
-    An empty text counts as not given, unless the setting is text. `remark` is told, once each, what is odd but not fatal: a name that
-    is neither declared nor in `also` (with the nearest right one), and a bool that is neither of its words (it is false, as in Dapr).
+    An empty text counts as not given, unless the setting is text. `remark` is told, once each, what is odd but not
+    fatal: a name that is neither declared nor in `also` (with the nearest right one), and a bool that is neither of
+    its words (it is false, as in Dapr).
     """
     given = {name.lower(): (name, text) for name, text in metadata.items()}
     notes = {field.name: help_of(field) for field in _fields(cls)}

@@ -124,7 +124,7 @@ def secret_store(fields: Fields) -> str:
 
 
 def settings(parent: Fields, name: str) -> tuple[Setting, ...]:
-    """A list of `{name, value | secretKeyRef | envRef}`. Of two with one name the later counts, and is told."""
+    """A list of `{name, value | secretKeyRef | envRef}`. Of two with one name the later counts."""
     found: dict[str, Setting] = {}
     for item in parent.sections(name):
         setting = _setting(item)
