@@ -1,5 +1,7 @@
 """Envelopes, byte for byte as a Dapr sidecar writes them."""
 
+from datetime import datetime
+
 import pytest
 
 from pillion.rules import cloudevents
@@ -7,18 +9,10 @@ from pillion.rules.cloudevents import NotAnEvent, Origin
 from pillion.wire import json
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-ORIGIN = Origin("appa", "ps", "t1", "ID", 1_700_000_000.0, TRACE)
 TIME = "2023-11-14T22:13:20Z"
+ORIGIN = Origin("appa", "ps", "t1", "ID", TIME, TRACE)
 T = f'"topic":"t1","traceid":"{TRACE}","traceparent":"{TRACE}","tracestate":""'
 TAIL = f'"id":"ID","pubsubname":"ps","source":"appa","specversion":"1.0","time":"{TIME}",{T},"type":"com.dapr.event.sent"}}'
-
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
 
 
 def written(data: bytes, content_type: str, **metadata: str) -> str:
@@ -170,3 +164,9 @@ def test_a_raw_payload_that_is_no_boolean_is_refused() -> None:
 )
 def test_the_trace_of_an_event_is_its_traceparent(event: dict[str, str], trace: str) -> None:
     assert cloudevents.trace_of(event) == trace
+
+
+def test_an_instant_is_written_in_whole_seconds() -> None:
+    assert cloudevents.rfc3339(1_700_000_000.9, utc=True) == TIME
+    local = cloudevents.rfc3339(1_700_000_000.9)
+    assert len(local) in (20, 25) and datetime.fromisoformat(local).timestamp() == 1_700_000_000

@@ -28,13 +28,13 @@ class NotAnEvent(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where and when an event is published. `now` in epoch seconds; `trace` a W3C traceparent or ""."""
+    """Where and when an event is published: `time` as RFC 3339, `trace` a W3C traceparent or ""."""
 
     app_id: str
     pubsub: str
     topic: str
     id: str
-    now: float
+    time: str
     trace: str = ""
     trace_state: str = ""
 
@@ -54,7 +54,7 @@ def envelope(
         "pubsubname": origin.pubsub,
         "source": origin.app_id,
         "specversion": "1.0",
-        "time": rfc3339(origin.now),
+        "time": origin.time,
         "topic": origin.topic,
         "traceid": origin.trace,
         "traceparent": origin.trace,
@@ -194,7 +194,7 @@ def _completed(data: bytes, origin: Origin, loads: Loads) -> dict[str, Any]:
         raise NotAnEvent(
             f"json: cannot unmarshal {_kind(event)} into Go value of type map[string]interface {{}}"
         )
-    event.setdefault("time", rfc3339(origin.now))
+    event.setdefault("time", origin.time)
     if "traceid" not in event:
         event["traceid"] = origin.trace
         event.setdefault("traceparent", origin.trace)

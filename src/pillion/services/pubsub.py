@@ -57,6 +57,8 @@ class PubSubService:
         self._telemetry = telemetry
         self._json = json
         self._clock = clock
+        self._second = 0
+        self._time = ""
 
     @property
     def only(self) -> str:
@@ -157,7 +159,9 @@ class PubSubService:
         metadata: Mapping[str, str],
     ) -> Publication:
         now = self._clock.now()
-        origin = Origin(self.app_id, broker.name, topic, uuid4(), now, call.trace, call.trace_state)
+        origin = Origin(
+            self.app_id, broker.name, topic, uuid4(), self._stamp(now), call.trace, call.trace_state
+        )
         try:
             event = cloudevents.envelope(data, content_type, metadata, origin, self._json.loads_first)
         except NotAnEvent as error:
@@ -168,6 +172,12 @@ class PubSubService:
         if lifetime is not None and not broker.expires:
             event["expiration"] = cloudevents.rfc3339(now + lifetime, utc=True)
         return self._publication(broker, topic, self._json.encode_exact(event), CLOUD_EVENT, metadata)
+
+    def _stamp(self, now: float) -> str:
+        """The time as events say it, written once a second."""
+        if int(now) != self._second:
+            self._second, self._time = int(now), cloudevents.rfc3339(now)
+        return self._time
 
     def _publication(
         self, broker: Broker, topic: str, data: bytes, content_type: str, metadata: Mapping[str, str]

@@ -13,7 +13,8 @@ import orjson
 
 from pillion.wire.json_faults import complaint
 
-_DELICATE = re.compile(rb"(?:^|[\[:,\s])-?(?:[0-9]{19}|[0-9]+[.eE])")
+_DELICATE = re.compile(rb"[\[:,\s]-?[0-9]+(?:[.eE]|(?<=[0-9]{19}))")
+_DELICATE_ALONE = re.compile(rb"-?[0-9]+(?:[.eE]|(?<=[0-9]{19}))")
 """A fraction, an exponent or an integer that may pass 64 bits; inside a string it only costs time."""
 _MARKUP = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
 _ESCAPES = {
@@ -48,7 +49,7 @@ class Big(int):
 
 def loads(body: bytes) -> Any:
     """The value of a body that must hold nothing else; raises JsonError."""
-    if _DELICATE.search(body) is None:
+    if not _is_delicate(body):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -58,7 +59,7 @@ def loads(body: bytes) -> Any:
 
 def loads_first(body: bytes) -> Any:
     """The first value of a body, whatever follows it; raises JsonError, `EOF` when there is none."""
-    if _DELICATE.search(body) is None:
+    if not _is_delicate(body):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -83,7 +84,7 @@ def encode_ordered(value: object) -> bytes:
 
 def escaped(text: bytes) -> bytes:
     """JSON with its markup characters escaped; these occur inside strings only."""
-    if _MARKUP.search(text) is None:
+    if not (b"<" in text or b">" in text or b"&" in text or b"\xe2\x80" in text):
         return text
     return _MARKUP.sub(lambda found: _ESCAPES[found[0]], text)
 
@@ -142,6 +143,10 @@ def _rest(value: object) -> Any:
             return list(value)
         case _:
             raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _is_delicate(body: bytes) -> bool:
+    return _DELICATE.search(body) is not None or _DELICATE_ALONE.match(body) is not None
 
 
 def _careful(body: bytes, *, whole: bool) -> Any:
