@@ -121,7 +121,8 @@ def test_aliases_cannot_grow_a_small_file_into_a_huge_one() -> None:
     lines = ["a: &a [x,x,x,x,x,x,x,x,x]"]
     lines += [f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]" for n in range(9)]
     found, problems = trees("\n".join(lines))
-    assert found == []
+    count = len(found)  # by number: a failing comparison would write the whole tree out
+    assert count == 0
     assert "once its aliases are written out" in problems[0]
 
 
