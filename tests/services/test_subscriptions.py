@@ -449,3 +449,9 @@ async def test_a_sidecar_without_an_app_subscribes_to_nothing() -> None:
     await deck.subscriptions.start([T1])
     assert deck.subscriptions.listing() == ()
     await deck.close()
+
+
+async def test_no_stream_begins_once_the_sidecar_drains(deck: Deck, app: Told) -> None:
+    await deck.subscriptions.drain(0)
+    with pytest.raises(NotSubscribed, match="shutting down"):
+        await deck.subscriptions.open_stream(T1, app.deliver)

@@ -166,6 +166,7 @@ class Subscriptions:
         self._crew = Crew("subscriptions")
         self._running = asyncio.Event()
         self._running.set()
+        self._draining = False
 
     def listing(self) -> tuple[Interest, ...]:
         """Every subscription, those that could not be opened included."""
@@ -194,7 +195,9 @@ class Subscriptions:
         await asyncio.gather(*(line.resume() for line in self._lines))
 
     async def open_stream(self, interest: Interest, take: Take) -> Line:
-        """Subscribe for a stream the app holds open. Raises as `Line.open`."""
+        """Subscribe for a stream the app holds open. Raises as `Line.open`; nothing begins once we drain."""
+        if self._draining:
+            raise NotSubscribed("the sidecar is shutting down")
         line = Line(
             replace(interest, origin=Origin.STREAMING),
             pubsub=self._pubsub,
@@ -204,8 +207,12 @@ class Subscriptions:
             json=self._json,
             clock=self._clock,
         )
-        await line.open()
         self._streams.append(line)
+        try:
+            await line.open()
+        except BaseException:
+            self._streams.remove(line)
+            raise
         return line
 
     async def close_stream(self, line: Line) -> None:
@@ -216,6 +223,7 @@ class Subscriptions:
 
     async def drain(self, deadline: float) -> None:
         """Shutting down: nothing new, what is in flight may finish until the deadline, the rest goes back to the brokers."""
+        self._draining = True
         await self._crew.close()
         await asyncio.gather(*(line.drain(deadline) for line in (*self._lines, *self._streams)))
 
