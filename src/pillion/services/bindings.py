@@ -164,6 +164,8 @@ class InputBindings:
         self._over = self._over or forever
         async with self._turn:
             running, self._running = self._running, []
+            for each in running:
+                each.closed = True
             await asyncio.gather(*(each.stop(patience, self._clock) for each in running))
 
     async def _wanted(self, inputs: Mapping[str, BindingMount]) -> frozenset[str]:
@@ -196,14 +198,14 @@ class _Input:
         self._app = app
         self._outputs = outputs
         self._json = json
-        self._closed = False
+        self.closed = False
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def bring(self, trigger: Trigger) -> Reply:
         """Hand an event to the app and do what its answer asks for; raises NotDelivered."""
-        if self._closed:
+        if self.closed:
             raise NotDelivered("input binding is closed")
         self._busy += 1
         self._idle.clear()
@@ -218,7 +220,6 @@ class _Input:
                 self._idle.set()
 
     async def stop(self, patience: float, clock: Clock) -> None:
-        self._closed = True
         if self._busy:
             try:
                 async with asyncio.timeout(patience):

@@ -11,7 +11,7 @@ from pillion.wire.proto import runtime
 from pillion.wire.shapes import GoShape
 
 DESERIALIZING = "failed deserializing HTTP body: "
-_REQUEST = GoShape("OutputBindingRequest", "http.OutputBindingRequest")
+_REQUEST = GoShape("OutputBindingRequest", "metadata data operation", whole="http.OutputBindingRequest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def invocation(body: bytes) -> Invocation:
         metadata, operation = _REQUEST.texts(given, "metadata"), _REQUEST.text(given, "operation")
     except JsonError as error:
         raise ApiError(MALFORMED_REQUEST, why=DESERIALIZING + str(error)) from error
-    return Invocation(operation, json.encode_canonical(json.field(given, "data")), metadata)
+    return Invocation(operation, json.encode_canonical(given.get("data")), metadata)
 
 
 def answer(reply: Reply | None) -> bytes:
