@@ -35,6 +35,10 @@ class PlainApp:
     at_once: int = 0
     most_at_once: int = 0
 
+    def reply(self, asked: Asked) -> bytes:
+        """The answer's bytes."""
+        return self.answers.get(asked.line.split(" ")[1], answer(200))
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (request := await _request(reader)) is not None:
@@ -44,8 +48,7 @@ class PlainApp:
                 if self.hold is not None:
                     await self.hold()
                 self.at_once -= 1
-                path = request.line.split(" ")[1]
-                writer.write(self.answers.get(path, answer(200)))
+                writer.write(self.reply(request))
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
