@@ -1,6 +1,7 @@
 """Callbacks into an HTTP app, as they look on the wire."""
 
 import asyncio
+import functools
 import gzip
 from collections.abc import AsyncIterator, Callable
 
@@ -14,7 +15,12 @@ from pillion.edge.app.slots import Slots
 from pillion.model.bindings import Trigger
 from pillion.model.invoke import Invocation, Pairs
 from pillion.model.pubsub import Answer, Batch, Bulk, Event, Interest, Rule
+from pillion.net.http import HttpLimits, Request, Responder
+from pillion.net.http2.client import Http2Client
+from pillion.net.http2.server import Http2ServerProtocol
 from pillion.net.http_client import Http1Client
+from pillion.net.listen import HttpServer
+from pillion.net.wheel import Wheel
 from pillion.ports.app import AppFailed, AppUnreachable
 from pillion.toolbox.stream import Body, Stream, whole
 
@@ -84,6 +90,12 @@ async def test_an_event_is_posted_as_it_is_stored(connect: Connect, plain: Plain
 async def test_an_untraced_event_carries_no_trace(connect: Connect, plain: PlainApp) -> None:
     await connect().deliver(event("t1"))
     assert plain.asked[0].line == "POST /t1 HTTP/1.1" and "traceparent" not in plain.asked[0].names
+
+
+async def test_a_traced_event_takes_its_state_and_baggage_along(connect: Connect, plain: PlainApp) -> None:
+    envelope = {"tracestate": "a=1", "baggage": "k=v"}
+    await connect().deliver(Event("ps", "t1", "/t1", b"{}", envelope, trace=TRACE))
+    assert plain.asked[0].header("tracestate") == ["a=1"] and plain.asked[0].header("baggage") == ["k=v"]
 
 
 async def test_metadata_cannot_forge_or_break_a_delivery(connect: Connect, plain: PlainApp) -> None:
@@ -413,3 +425,24 @@ async def test_a_call_cancelled_while_it_waits_gives_its_slot_back(connect: Conn
     await asyncio.gather(stuck, return_exceptions=True)
     plain.hold = None
     assert (await app.invoke(invocation("m"))).status == 200
+
+
+async def test_an_app_that_speaks_http2_without_upgrade_is_called_all_the_same(noted: Noted) -> None:
+    seen: list[Request] = []
+
+    def handle(request: Request, responder: Responder) -> None:
+        seen.append(request)
+        responder.respond(200, [(b"content-type", b"application/json")], b'{"status":"DROP"}')
+
+    wheel, limits = Wheel(), HttpLimits()
+    made = functools.partial(Http2ServerProtocol, handle, limits, wheel)
+    server = HttpServer(handle, limits, wheel=wheel, http2=made)
+    [(_, port)] = await server.listen(["127.0.0.1"], 0)
+    app = HttpApp(Http2Client("127.0.0.1", port), base="http://app", app_id="appa", telemetry=noted)
+    assert await app.deliver(event()) is Answer.DROP
+    assert seen[0].version == b"2" and seen[0].header(b"pubsubname") == b"ps"
+    outcome = await app.invoke(invocation("m", body=b"x"))
+    assert (outcome.status, await whole(outcome.body)) == (200, b'{"status":"DROP"}')
+    await app.close()
+    await server.close()
+    wheel.close()

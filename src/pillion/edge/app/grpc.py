@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pillion.edge.app import traces
 from pillion.edge.app.log import log
 from pillion.edge.app.slots import Slots
-from pillion.edge.app.traces import child
 from pillion.model.bindings import Reply, Trigger
 from pillion.model.invoke import Invocation, Outcome, Pairs
 from pillion.model.pubsub import Answer, Batch, Event, Interest
@@ -152,7 +152,7 @@ class GrpcApp:
     async def bring(self, name: str, route: str, trigger: Trigger, trace: str) -> Reply:
         """See `App.bring`. What the app wants sent on is in the reply's `to`."""
         request = runtime.BindingEventRequest(name=name, data=trigger.data, metadata=dict(trigger.metadata))
-        metadata = [(b"traceparent", child(trace))] if trace else []
+        metadata = [(b"traceparent", traces.child(trace))] if trace else []
         try:
             reply = await self._call(_CALLBACK + b"OnBindingEvent", request.SerializeToString(), metadata)
         except RpcError as error:
@@ -266,7 +266,7 @@ def _event_metadata(event: Event) -> Pairs:
 
 
 def _traced(event: Event) -> Pairs:
-    return [(b"traceparent", child(event.trace))] if event.trace and event.raw is None else []
+    return traces.of_event(event) if event.raw is None else []
 
 
 def _words(metadata: Mapping[str, str]) -> Pairs:

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import orjson
 
+from pillion.edge.app import traces
 from pillion.edge.app.bodies import gunzipped, passed_on
 from pillion.edge.app.log import log
 from pillion.edge.app.slots import Slots
-from pillion.edge.app.traces import child
 from pillion.model.bindings import Reply, Trigger
 from pillion.model.invoke import Invocation, Outcome, Pairs
 from pillion.model.pubsub import Answer, Batch, Event, Interest
@@ -32,8 +32,8 @@ _EVENT = (b"content-type", b"application/cloudevents+json")
 _GZIP = (b"accept-encoding", b"gzip")
 _CONNECTION = frozenset(
     (
-        b"connection", b"content-length", b"host", b"http2-settings", b"keep-alive", b"proxy-authenticate", b"proxy-authorization",
-        b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+        b"connection", b"content-length", b"destination-app-id", b"host", b"http2-settings", b"keep-alive", b"proxy-authenticate",
+        b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     )
 )  # fmt: skip
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.~%\-!$&'()*+,;=:@]*")
@@ -69,6 +69,8 @@ class HttpApp:
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """See `App.invoke`. Bodies stream both ways; gzip that the caller did not ask for is undone."""
+        if not invocation.verb:
+            raise AppUnreachable("rpc error: code = InvalidArgument desc = missing HTTP extension field")
         target = _path(invocation.method)
         if invocation.query:
             target += b"?" + invocation.query.encode("latin-1")
@@ -145,7 +147,7 @@ class HttpApp:
     async def deliver_batch(self, batch: Batch) -> Mapping[str, Answer]:
         """See `App.deliver_batch`. 404 says that nobody wants the entries."""
         last = batch.events[-1]
-        headers = [_JSON, (b"pubsubname", batch.pubsub.encode()), *self._traced(last.trace)]
+        headers = [_JSON, (b"pubsubname", batch.pubsub.encode()), *traces.of_event(last)]
         status, body = await self._ask("POST", batch.path, headers, wire.batch_body(batch))
         if status == 404:
             log.error(
@@ -169,7 +171,7 @@ class HttpApp:
 
     async def bring(self, name: str, route: str, trigger: Trigger, trace: str) -> Reply:
         """See `App.bring`. Any 2xx is acceptance, and its body goes back to the binding."""
-        headers = [_JSON, *wire.http_fields(trigger.metadata), *self._traced(trace)]
+        headers = [_JSON, *wire.http_fields(trigger.metadata), *_traced(trace)]
         status, body = await self._ask("POST", route, headers, trigger.data)
         if not 200 <= status < 300:
             raise AppFailed(f"app returned http status code {status} for input binding {name}")
@@ -251,7 +253,8 @@ class HttpApp:
         fields: Headers = []
         agent = encoding = False
         content_type = invocation.content_type.encode("latin-1", "replace")
-        for name, value in invocation.headers:
+        headers = _from_rpc(invocation.headers) if invocation.from_grpc else invocation.headers
+        for name, value in headers:
             if name in _CONNECTION or name in named or name[:1] == b":" or name.endswith(b"-bin"):
                 continue
             if name == b"content-type":
@@ -274,15 +277,16 @@ class HttpApp:
         headers = [kind, (b"pubsubname", event.pubsub.encode())]
         if event.headers:
             headers += wire.http_fields(event.headers)
-        return headers + self._traced(event.trace)
-
-    def _traced(self, trace: str) -> Headers:
-        return [(b"traceparent", child(trace))] if trace else []
+        return headers + traces.of_event(event)
 
     def _trouble(self, verb: str, target: bytes, error: BaseException) -> str:
         return (
             f'{verb.capitalize()} "{self._base}{target.decode("latin-1")}": {error or type(error).__name__}'
         )
+
+
+def _traced(trace: str) -> Headers:
+    return [(b"traceparent", traces.child(trace))] if trace else []
 
 
 def _path(path: str) -> bytes:
@@ -315,6 +319,19 @@ def _kept(headers: Headers, *, unpacked: bool, announced: bool) -> Pairs:
         and name not in named
         and not (unpacked and name == b"content-encoding")
     ]
+
+
+def _from_rpc(metadata: Pairs) -> Pairs:
+    """A gRPC caller's metadata as headers: what gRPC reserves for itself comes prefixed."""
+    found: Pairs = []
+    for name, value in metadata:
+        if name[:1] == b":":
+            found.append((b"dapr-" + name[1:], value))
+        elif name.startswith(b"grpc-"):
+            found.append((b"dapr-" + name, value))
+        elif name != b"content-type":
+            found.append((name, value))
+    return found
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
