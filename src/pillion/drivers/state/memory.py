@@ -29,7 +29,6 @@ class MemoryStore(StateStore[MemorySettings]):
     features = (
         Feature.ETAG | Feature.TRANSACTIONAL | Feature.TTL | Feature.DELETE_WITH_PREFIX | Feature.KEYS_LIKE
     )
-    immediate = True
     canonical_json = True
 
     async def open(self) -> None:
