@@ -29,6 +29,7 @@ class MemoryStore(StateStore[MemorySettings]):
     features = (
         Feature.ETAG | Feature.TRANSACTIONAL | Feature.TTL | Feature.DELETE_WITH_PREFIX | Feature.KEYS_LIKE
     )
+    immediate = True
     canonical_json = True
 
     async def open(self) -> None:
