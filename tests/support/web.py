@@ -1,7 +1,7 @@
 """A small web server of ours on loopback, that keeps what it was asked."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -49,12 +49,16 @@ class WebSite:
 
 @asynccontextmanager
 async def web_site(
-    answering: Answering = always_fine, tls: ssl.SSLContext | None = None
+    answering: Answering = always_fine,
+    *,
+    tls: ssl.SSLContext | None = None,
+    hosts: Sequence[str] = ("127.0.0.1",),
 ) -> AsyncIterator[WebSite]:
     """Serve until the test is done."""
     site = WebSite(answering)
     server = HttpServer(site.handle, HttpLimits(), tls=tls)
-    ((_, site.port),) = await server.listen(["127.0.0.1"], 0)
+    ((_, site.port),) = await server.listen(hosts[:1], 0)
+    await server.listen(hosts[1:], site.port)
     try:
         yield site
     finally:

@@ -13,11 +13,13 @@ from support.web import WebSite, web_site
 from pillion.contracts.bindings import InvocationFailed
 from pillion.contracts.words import Refused, Unavailable
 from pillion.drivers.bindings.http import HttpBinding
+from pillion.drivers.clients.http import ORIGINS, Question, Web
 from pillion.model.bindings import Reply
 from pillion.net.http import Headers, Request
 from pillion.net.tls import server_context
 from pillion.plug.component import Context
 from pillion.plug.settings import read
+from pillion.toolbox.clock import SystemClock
 from pillion.toolbox.stream import Body, Stream
 
 JSON = "application/json; charset=utf-8"
@@ -259,6 +261,35 @@ async def test_redirects_in_a_circle_end(site: WebSite) -> None:
         with pytest.raises(Refused, match="stopped after 10 redirects"):
             await invoke("get")
     assert len(site.asked) == 11
+
+
+# Connections.
+
+
+async def test_a_connection_is_kept(site: WebSite) -> None:
+    async with opened(site.url) as invoke:
+        await invoke("get")
+        await invoke("get")
+        assert len({request.peer for request, _ in site.asked}) == 1
+
+
+async def test_connections_to_ever_new_origins_are_let_go() -> None:
+    def elsewhere(request: Request, _: bytes) -> tuple[int, Headers, Body]:
+        here = int(request.target[1:] or b"0")
+        if here >= ORIGINS + 5:
+            return 200, [], b"end"
+        # every name of the loopback network is another origin
+        return 302, [(b"location", f"http://127.0.1.{here + 1}:{far.port}/{here + 1}".encode())], b""
+
+    async with web_site(elsewhere, hosts=[f"127.0.1.{each + 1}" for each in range(ORIGINS + 6)]) as far:
+        web = Web(SystemClock())
+        for start in range(0, ORIGINS + 5, 5):
+            try:
+                await web.ask(Question("GET", f"http://127.0.1.{start + 1}:{far.port}/{start}"))
+            except Refused:
+                continue
+        assert len(web._clients) == ORIGINS
+        await web.close()
 
 
 # TLS.

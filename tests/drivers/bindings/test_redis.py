@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from support.redis_server import RedisServer
+from support.waiting import eventually
 
-from pillion.contracts.words import Refused
+from pillion.contracts.words import Refused, Unavailable
 from pillion.drivers.bindings.redis import RedisBinding
 from pillion.plug.component import Context
 from pillion.plug.settings import read
@@ -86,3 +87,20 @@ async def test_what_the_server_refuses_says_why(binding: RedisBinding) -> None:
     await binding.invoke("create", b"text", {"key": "k"})
     with pytest.raises(Refused, match="not an integer"):
         await binding.invoke("increment", b"", {"key": "k"})
+
+
+async def test_a_server_that_went_away_is_said_to_be_and_used_again_when_back(
+    binding: RedisBinding, server: RedisServer
+) -> None:
+    async def works() -> bool:
+        try:
+            await binding.invoke("create", b"v", {"key": "k"})
+        except Unavailable:
+            return False
+        return True
+
+    assert await works()
+    await server.kill()
+    assert not await works()
+    await server.start()
+    await eventually(works)

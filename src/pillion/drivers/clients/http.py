@@ -126,12 +126,13 @@ class Web:
 
     async def _client(self, question: Question, url: SplitResult) -> Http1Client:
         key = _origin(question, url)
+        tls = await self._secured(key[0])
         client = self._clients.pop(key, None)
         if client is None:
-            while len(self._clients) >= ORIGINS:
-                await self._clients.pop(next(iter(self._clients))).close()
-            client = Http1Client(*key[1:], tls=await self._secured(key[0]), connect_timeout=CONNECT_TIMEOUT)
+            client = Http1Client(*key[1:], tls=tls, connect_timeout=CONNECT_TIMEOUT)
         self._clients[key] = client
+        if len(self._clients) > ORIGINS:
+            await self._clients.pop(next(iter(self._clients))).close()
         return client
 
     async def _secured(self, scheme: str) -> ssl.SSLContext | None:
