@@ -111,6 +111,22 @@ async def test_megabytes_stream_both_ways() -> None:
         assert [piece async for piece in both_ways(channel, "Both")(iter(pieces))] == pieces
 
 
+async def test_a_last_message_may_carry_the_status_in_its_write() -> None:
+    async with served() as here:
+
+        async def last(call: Any) -> None:
+            call.set_trailers([(b"x-t", b"v")])
+            await call.send(await call.receive(), end=True)
+
+        here.service.streams[b"/echo.Echo/Last"] = last
+        raw = await RawClient.greeted(here.port)
+        raw.send(raw.call(b"/echo.Echo/Last", b"bye"))
+        first = await raw.reader.read(65536)
+        raw.close()
+    assert b"bye" in first and b"grpc-status" in first and b"x-t" in first
+    assert here.service.done == [(b"/echo.Echo/Last", 0, 3, 3)]
+
+
 # Sizes and compression.
 
 

@@ -12,7 +12,7 @@ from pillion.net.http2.exchange import HIGH_WATER, Exchange
 from pillion.net.http2.fields import RequestHead, Trailers
 from pillion.net.http2.frames import DATA, END_HEADERS, END_STREAM, FRAME_BYTES, HEADERS, ErrorCode
 from pillion.net.http2.hpack import encode
-from pillion.net.rpc import Code, Metadata, RpcError, StreamHandler, UnaryHandler
+from pillion.net.rpc import NO_METADATA, Code, Metadata, RpcError, StreamHandler, UnaryHandler
 from pillion.toolbox.tasks import eager
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pillion.net")
 
-_NO_METADATA: Metadata = []
 AT_ONCE = 0.001
 """A deadline this close, in seconds, has passed."""
 CLIENT_FIRST = 0.01
@@ -76,8 +75,8 @@ class ServedCall(Exchange):
     _withheld = 0
     _reader: asyncio.Future[None] | None = None
     _writer: asyncio.Future[None] | None = None
-    _initial: Metadata = _NO_METADATA
-    _trailers: Metadata = _NO_METADATA
+    _initial: Sequence[tuple[bytes, bytes]] = NO_METADATA
+    _trailers: Sequence[tuple[bytes, bytes]] = NO_METADATA
     _head_sent = False
     _tellers: list[Callable[[], None]] | None = None
     _verdict: RpcError | None = None
@@ -85,6 +84,8 @@ class ServedCall(Exchange):
     _broken: RpcError | None = None
     """What is wrong with the messages that came."""
     _zombie = False
+    _finished = False
+    """The handler has sent its last message together with the status."""
 
     def __init__(self, connection: "ServerConnection", sid: int) -> None:
         super().__init__(connection, sid)
@@ -250,6 +251,9 @@ class ServedCall(Exchange):
 
     def _streamed(self, _: object, error: BaseException | None) -> None:
         self._stop()
+        if self._finished:
+            self._over(Code.OK)
+            return
         if error is not None:
             self._fail(self._fault(error))
             return
@@ -393,7 +397,7 @@ class ServedCall(Exchange):
         self._head_sent = True
         self.send_headers(block)
 
-    def _end(self, code: int, message: str, details: bytes, trailers: Metadata) -> None:
+    def _end(self, code: int, message: str, details: bytes, trailers: Sequence[tuple[bytes, bytes]]) -> None:
         """The status: behind the head and messages sent, or alone with the head."""
         encoder = self.connection.site.encoder
         block = OK if code == 0 else encode(status_fields(code, message, details))
@@ -413,12 +417,12 @@ class ServedCall(Exchange):
             self._timer = None
         if not self.gone and not self.local_closed:
             if error.initial and not self._head_sent:
-                self._initial = self._initial + list(error.initial)
+                self._initial = [*self._initial, *error.initial]
             try:
-                self._end(error.code, error.message, error.details, self._trailers + list(error.trailers))
+                self._end(error.code, error.message, error.details, [*self._trailers, *error.trailers])
             except RpcError as unsendable:
-                self._initial = _NO_METADATA
-                self._end(unsendable.code, unsendable.message, b"", _NO_METADATA)
+                self._initial = NO_METADATA
+                self._end(unsendable.code, unsendable.message, b"", NO_METADATA)
         self._verdict = self._verdict or error
         self._over(error.code)
 
@@ -457,11 +461,15 @@ class ServedCall(Exchange):
             self._withheld = 0
         return message
 
-    async def send(self, message: bytes) -> None:
+    async def send(self, message: bytes, *, end: bool = False) -> None:
         if self.gone or self.local_closed:
             raise self._verdict or RpcError(Code.CANCELLED, "context canceled")
         self._push(message)
         self._sent += len(message)
+        if end:
+            self._end(Code.OK, "", b"", self._trailers)
+            self._finished = True
+            return
         while self.pending_bytes > HIGH_WATER and not self.gone:
             self._writer = self.connection.site.loop.create_future()
             await self._writer
@@ -471,10 +479,10 @@ class ServedCall(Exchange):
         self._send_head()
 
     def set_initial(self, metadata: Sequence[tuple[bytes, bytes]]) -> None:
-        self._initial = self._initial + list(metadata)
+        self._initial = [*self._initial, *metadata]
 
     def set_trailers(self, metadata: Sequence[tuple[bytes, bytes]]) -> None:
-        self._trailers = self._trailers + list(metadata)
+        self._trailers = [*self._trailers, *metadata]
 
     def on_cancel(self, tell: Callable[[], None]) -> None:
         if self._verdict is not None:

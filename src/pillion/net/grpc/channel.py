@@ -11,11 +11,11 @@ from pillion.net.grpc.answers import closing, cut_short, lone, opening, unreacha
 from pillion.net.grpc.messages import Assembly
 from pillion.net.grpc.words import prefixed, timeout_text, wire_fields
 from pillion.net.http2.client import STREAM_WINDOW, UNPROCESSED, ClientConnection, Line, Origin
-from pillion.net.http2.connection import Http2Limits
 from pillion.net.http2.exchange import HIGH_WATER, Exchange
 from pillion.net.http2.fields import ResponseHead, Trailers
 from pillion.net.http2.frames import ErrorCode
 from pillion.net.http2.hpack import Encoder, encode, encode_field
+from pillion.net.http2.limits import Http2Limits
 from pillion.net.rpc import Code, GrpcLimits, Metadata, Reply, RpcError
 from pillion.net.wheel import Wheel
 from pillion.toolbox.backoff import Backoff

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pillion.net.grpc.call import ServedCall
-from pillion.net.http2.connection import Http2Connection, Http2Limits
+from pillion.net.http2.connection import Http2Connection
 from pillion.net.http2.frames import (
     FRAME_BYTES,
     MAX_CONCURRENT_STREAMS,
@@ -18,6 +18,7 @@ from pillion.net.http2.frames import (
     settings_frame,
 )
 from pillion.net.http2.hpack import Encoder
+from pillion.net.http2.limits import Http2Limits
 from pillion.net.rpc import Code, GrpcLimits, GrpcService, RpcError, StreamHandler
 from pillion.net.wheel import Wheel
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pillion.net.http import Headers, Response
 from pillion.net.http2.bodies import HttpExchange, sendable
-from pillion.net.http2.connection import Http2Connection, Http2Limits
+from pillion.net.http2.connection import Http2Connection
 from pillion.net.http2.fields import ResponseHead, Trailers
 from pillion.net.http2.frames import (
     ENABLE_PUSH,
@@ -20,6 +20,7 @@ from pillion.net.http2.frames import (
     settings_frame,
 )
 from pillion.net.http2.hpack import Encoder
+from pillion.net.http2.limits import Http2Limits
 from pillion.net.wheel import Wheel
 from pillion.toolbox.stream import Body, Stream, discard
 from pillion.toolbox.tasks import Crew
@@ -118,7 +119,7 @@ class ClientConnection(Http2Connection):
         self.draining = True
         for sid in [sid for sid in self.streams if sid > last]:
             stream = self.streams[sid]
-            self._take_out(stream)
+            self.take_out(stream)
             stream.cut(UNPROCESSED, f"the server is going away: {text}", remote=True)
         self._final = 0
         if not self.streams:

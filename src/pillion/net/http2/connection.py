@@ -7,9 +7,9 @@ Everything a batch of received bytes causes to be sent leaves in one write. A ru
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from typing import cast
 
+from pillion.net.http2.control import DRAIN_PING, ControlFrames
 from pillion.net.http2.exchange import LINGER_BYTES, Exchange
 from pillion.net.http2.fields import (
     RequestHead,
@@ -47,6 +47,8 @@ from pillion.net.http2.frames import (
 )
 from pillion.net.http2.guard import Guard
 from pillion.net.http2.hpack import Decoder, HeaderBlock, HpackError
+from pillion.net.http2.life import Life
+from pillion.net.http2.limits import Http2Limits
 from pillion.net.http2.settings import PeerSettings
 from pillion.net.wheel import Wheel
 
@@ -67,28 +69,6 @@ RECENT = 256
 """Streams we have reset and whose late frames are still excused."""
 LAST_WORDS = 2.0
 """Seconds a connection has to deliver its GOAWAY before it is cut."""
-_DRAIN_PING = b"drain\0\0\0"
-_LIVE_PING = b"alive?\0\0"
-
-
-@dataclass(frozen=True, slots=True)
-class Http2Limits:
-    """What one side of a connection accepts. Sizes in bytes, times in seconds; a time of 0 is never."""
-
-    header_list_bytes: int = 4 * 1024 * 1024
-    max_streams: int = 4096
-    """Streams a client may have open at once."""
-    window: int = WINDOW
-    """How much of a stream may come before its reader has taken any. Stays the protocol's default towards our clients,
-    since Dapr announces nothing else; grows per stream while its reader keeps up."""
-    preface_timeout: float = 10.0
-    """For the preface, and for each header block."""
-    keepalive_after: float = 0.0
-    """Silence after which the peer is asked whether it is alive."""
-    keepalive_timeout: float = 5.0
-    min_ping_interval: float = 0.0
-    """The peer that asks more often, four times over, is sent away, as gRPC has it."""
-    idle_timeout: float = 0.0
 
 
 class Http2Connection(asyncio.Protocol):
@@ -120,27 +100,27 @@ class Http2Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.notice = b""  # table size update owed to the peer before our next header block
         self.loop = asyncio.get_running_loop()
-        self._watch = wheel.watch(self._look)
         self._decoder = Decoder(limits.header_list_bytes)
         self._known_blocks = self._decoder.memo
-        self._guard = Guard(self.loop.time, limits.min_ping_interval)
+        self.guard = Guard(self.loop.time, limits.min_ping_interval)
         self._rest = b""
-        self._begun = False  # the peer's preface and first frame have been seen
+        self.begun = False  # the peer's preface and first frame have been seen
         self.busy = False
         """Received bytes are being worked through; what they cause is written at their end."""
         self._flushing: asyncio.Handle | None = None
         self._turns: deque[Exchange] = deque()
-        self._open: tuple[int, int, list[bytes]] | None = None  # a header block waiting for its continuation
+        self.opening: tuple[int, int, list[bytes]] | None = (
+            None  # a header block waiting for its continuation
+        )
         self._open_bytes = 0
-        self._open_since = 0.0
         self._self_dependent = 0
         self._room = CONNECTION_WINDOW  # what the peer may still send to all streams
         self._owed = 0
         self._held = 0
         self._skipped: deque[tuple[int, int]] = deque(maxlen=64)
         self._recent: OrderedDict[int, None] = OrderedDict()
-        self._last_read = self._idle_since = self._began = self.loop.time()
-        self._pinged = 0.0
+        self.life = Life(self, wheel)
+        self._control = ControlFrames(self)
         self._reason = ""  # why we hung up
         self._final = MAX_STREAM  # streams above it come too late
 
@@ -174,13 +154,14 @@ class Http2Connection(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix"
         link.write(self.greeting() + window_frame(0, CONNECTION_WINDOW - WINDOW))
-        self._watch.set(self.limits.preface_timeout)
+        self.life.begin()
 
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return
-        self._last_read = self.loop.time()
-        self._pinged = 0.0
+        life = self.life
+        life.last_read = self.loop.time()
+        life.pinged = 0.0
         self.busy = True
         try:
             self._rest = self._parse(self._rest + data if self._rest else data)
@@ -192,7 +173,7 @@ class Http2Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.closing = True
         self.transport = None
-        self._watch.close()
+        self.life.close()
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
@@ -210,7 +191,7 @@ class Http2Connection(asyncio.Protocol):
     def _parse(self, data: bytes) -> bytes:
         """Every whole frame; what is left is returned."""
         pos, size = 0, len(data)
-        if not self._begun:
+        if not self.begun:
             pos = self._begin(data)
             if pos < 0:
                 return data
@@ -225,7 +206,7 @@ class Http2Connection(asyncio.Protocol):
             payload = data[pos + HEADER_BYTES : stop]
             pos = stop
             sid &= MAX_STREAM
-            if self._open is not None:
+            if self.opening is not None:
                 self._continuation(kind, flags, sid, payload)
             elif kind == DATA:
                 self._data(flags, sid, payload)
@@ -235,7 +216,7 @@ class Http2Connection(asyncio.Protocol):
                 else:
                     self._headers(flags, sid, payload)
             else:
-                self._control(kind, flags, sid, payload)
+                self._control.take(kind, flags, sid, payload)
             if self.closing:
                 return b""
         return data[pos:] if pos else data
@@ -252,33 +233,9 @@ class Http2Connection(asyncio.Protocol):
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "http2: frame too large")
         if kind != SETTINGS or flags & ACK:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        self._begun = True
-        self._look()
+        self.begun = True
+        self.life.look()
         return start
-
-    def _control(self, kind: int, flags: int, sid: int, payload: bytes) -> None:
-        try:
-            match kind:
-                case 8:
-                    self._window_update(sid, payload)
-                case 3:
-                    self._reset(sid, payload)
-                case 4:
-                    self._settings(flags, sid, payload)
-                case 6:
-                    self._ping(flags, sid, payload)
-                case 7:
-                    self._goaway(sid, payload)
-                case 2:
-                    self._priority(sid, payload)
-                case 5:
-                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "nobody may push")
-                case 9:
-                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
-                case _:
-                    self._guard.nuisance(self.last_sid)
-        except StreamFault as fault:
-            self.refuse(sid, fault.code)
 
     # Header blocks.
 
@@ -293,10 +250,9 @@ class Http2Connection(asyncio.Protocol):
         if flags & END_HEADERS:
             self._block(sid, flags & END_STREAM, payload)
             return
-        self._open = (sid, flags & END_STREAM, [payload])
+        self.opening = (sid, flags & END_STREAM, [payload])
         self._open_bytes = len(payload)
-        self._open_since = self._last_read
-        self._watch.set(self.limits.preface_timeout)
+        self.life.block_opened()
 
     def _depends(self, sid: int, payload: bytes) -> None:
         if len(payload) < 5:
@@ -305,8 +261,8 @@ class Http2Connection(asyncio.Protocol):
             self._self_dependent = sid
 
     def _continuation(self, kind: int, flags: int, sid: int, payload: bytes) -> None:
-        assert self._open is not None
-        opened, end, parts = self._open
+        assert self.opening is not None
+        opened, end, parts = self.opening
         if kind != CONTINUATION or sid != opened:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
         parts.append(payload)
@@ -315,7 +271,7 @@ class Http2Connection(asyncio.Protocol):
         if self._open_bytes > limit + FRAME_BYTES or len(parts) > 32 + limit // 4096:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block without end")
         if flags & END_HEADERS:
-            self._open = None
+            self.opening = None
             self._block(sid, end, b"".join(parts))
 
     def _block(self, sid: int, end: int, block: bytes) -> None:
@@ -454,7 +410,7 @@ class Http2Connection(asyncio.Protocol):
             if end:
                 stream.remote_closed = True
             elif not payload:
-                self._guard.nuisance(self.last_sid)
+                self.guard.nuisance(self.last_sid)
             if stream.local_closed and self.is_server:
                 self._lingering(stream, len(payload), end)
                 return
@@ -485,16 +441,16 @@ class Http2Connection(asyncio.Protocol):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on stream 0")
         self._late(sid, "DATA")
 
-    def _is_idle(self, sid: int) -> bool:
+    def is_idle(self, sid: int) -> bool:
         return sid > self.last_sid or not sid & 1
 
     def _late(self, sid: int, what: str) -> None:
         """A frame for a stream that is not open."""
-        if self._is_idle(sid):
+        if self.is_idle(sid):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"{what} on an idle stream")
         if sid in self._recent or sid > self._final:
             return
-        self._guard.nuisance(self.last_sid)
+        self.guard.nuisance(self.last_sid)
         self.refuse(sid, ErrorCode.STREAM_CLOSED)
 
     def hold(self, size: int) -> None:
@@ -511,99 +467,6 @@ class Http2Connection(asyncio.Protocol):
             self._room += self._owed
             self._owed = 0
             self.touch()
-
-    # Control frames.
-
-    def _window_update(self, sid: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE of a wrong size")
-        step = int.from_bytes(payload, "big") & MAX_STREAM
-        if not sid:
-            self._widened(step)
-            return
-        stream = self.streams.get(sid)
-        if stream is None:
-            if self._is_idle(sid):
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
-            return
-        if not step:
-            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
-        if stream.send_window + step > MAX_STREAM:
-            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, "a window beyond the limit")
-        stream.send_window += step
-        if stream.pending:
-            self.enqueue(stream)
-
-    def _widened(self, step: int) -> None:
-        if not step:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
-        if self.window + step > MAX_STREAM:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window beyond the limit")
-        self.window += step
-
-    def _reset(self, sid: int, payload: bytes) -> None:
-        if not sid:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on stream 0")
-        if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM of a wrong size")
-        if self._is_idle(sid):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
-        stream = self.streams.get(sid)
-        if stream is None:
-            self._guard.nuisance(self.last_sid)
-            return
-        if self.is_server:
-            self._guard.early_end(self.last_sid)
-        self._take_out(stream)
-        code = int.from_bytes(payload, "big")
-        stream.cut(code, "the peer reset the stream", remote=True)
-
-    def _settings(self, flags: int, sid: int, payload: bytes) -> None:
-        if sid:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
-        if flags & ACK:
-            if payload:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS acknowledged with a payload")
-            return
-        self._guard.nuisance(self.last_sid)
-        first = not self.settings.seen
-        self.settings.read(payload)
-        if first:
-            self.settled()
-        self.out.append(frame(SETTINGS, ACK, 0))
-        self.room_made()
-
-    def _ping(self, flags: int, sid: int, payload: bytes) -> None:
-        if sid:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
-        if len(payload) != 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING of a wrong size")
-        if flags & ACK:
-            if payload == _DRAIN_PING and self.draining:
-                self._last_call()
-            return
-        self._guard.nuisance(self.last_sid)
-        self._guard.ping(self.answered)
-        self.answered = False
-        self.out.append(frame(PING, ACK, 0, payload))
-
-    def _goaway(self, sid: int, payload: bytes) -> None:
-        if sid:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if len(payload) < 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of a wrong size")
-        last = int.from_bytes(payload[:4], "big") & MAX_STREAM
-        code = int.from_bytes(payload[4:8], "big")
-        self.goaway(last, code, payload[8:].decode("utf-8", "replace"))
-
-    def _priority(self, sid: int, payload: bytes) -> None:
-        if not sid:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
-        if len(payload) != 5:
-            raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY of a wrong size")
-        self._guard.nuisance(self.last_sid)
-        if int.from_bytes(payload[:4], "big") & MAX_STREAM == sid:
-            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
 
     # Sending.
 
@@ -669,34 +532,34 @@ class Http2Connection(asyncio.Protocol):
         streams = self.streams
         streams.pop(stream.sid, None)
         if not streams:
-            self._idle_since = self.loop.time()
+            self.life.idle_since = self.loop.time()
             if self.draining:
                 self._close_drained()
         if not self.is_server:
             self.room_made()
 
-    def _take_out(self, stream: Exchange) -> None:
+    def take_out(self, stream: Exchange) -> None:
         stream.gone = True
         if self.streams.pop(stream.sid, None) is not None:
             if not self.streams:
-                self._idle_since = self.loop.time()
+                self.life.idle_since = self.loop.time()
             if not self.is_server:
                 self.room_made()
 
     def drop(self, stream: Exchange, code: int) -> None:
         """Reset a stream without telling it."""
-        self._take_out(stream)
+        self.take_out(stream)
         self._reset_sid(stream.sid, code)
-        if self.draining and not self.streams:
-            self._close_drained()
+        self.end_if_drained()
 
     def refuse(self, sid: int, code: int) -> None:
         """Reset a stream the peer has misused, telling it if it is open."""
         stream = self.streams.get(sid)
         if stream is not None:
-            self._take_out(stream)
+            self.take_out(stream)
             stream.cut(code, "the peer broke the protocol", remote=False)
         self._reset_sid(sid, code)
+        self.end_if_drained()
 
     def _reset_sid(self, sid: int, code: int) -> None:
         self._recent[sid] = None
@@ -717,15 +580,15 @@ class Http2Connection(asyncio.Protocol):
         if self.draining or self.closing:
             return
         self.draining = True
-        if not self._begun or not self.is_server:
-            self._last_call()
+        if not self.begun or not self.is_server:
+            self.last_call()
             return
         # The client may have opened streams that are still on their way: the last word comes after a round trip.
-        self.out.append(goaway_frame(MAX_STREAM, ErrorCode.NO_ERROR) + frame(PING, 0, 0, _DRAIN_PING))
+        self.out.append(goaway_frame(MAX_STREAM, ErrorCode.NO_ERROR) + frame(PING, 0, 0, DRAIN_PING))
         self.touch()
-        self._watch.set(LAST_WORDS / 2)
+        self.life.look_in(LAST_WORDS / 2)
 
-    def _last_call(self) -> None:
+    def last_call(self) -> None:
         if self._final != MAX_STREAM:
             return
         self._final = self.last_sid if self.is_server else 0
@@ -733,6 +596,11 @@ class Http2Connection(asyncio.Protocol):
         if self.streams:
             self.touch()
         else:
+            self._close_drained()
+
+    def end_if_drained(self) -> None:
+        """Close a connection that takes no new streams once the last is gone."""
+        if self.draining and not self.streams:
             self._close_drained()
 
     def _close_drained(self) -> None:
@@ -745,7 +613,7 @@ class Http2Connection(asyncio.Protocol):
         self._reason = text
         if self.transport is not None:
             self.transport.close()
-            self._watch.set(LAST_WORDS)
+            self.life.look_in(LAST_WORDS)
         self._end(text)
 
     def cut(self) -> None:
@@ -762,54 +630,3 @@ class Http2Connection(asyncio.Protocol):
             stream.cut(ErrorCode.CANCEL, text, remote=False)
         if self.transport is None:
             self.ended(text)
-
-    # Time.
-
-    def _look(self) -> None:
-        """What is due, and when to look again."""
-        now = self.loop.time()
-        if self.closing:
-            self.cut()
-            return
-        if self.draining:
-            self._last_call()
-        waits = self._waits(now)
-        if waits is None:
-            return
-        due = [wait for wait in waits if wait > 0]
-        if due and not self.closing:
-            self._watch.set(min(due))
-
-    def _waits(self, now: float) -> list[float] | None:
-        """Seconds to each next deadline, having acted on those that passed; None when the connection ended."""
-        limits = self.limits
-        waits: list[float] = []
-        if not self._begun:
-            waits.append(self._began + limits.preface_timeout - now)
-        if self._open is not None:
-            waits.append(self._open_since + limits.preface_timeout - now)
-        if any(wait <= 0 for wait in waits):
-            self.cut()
-            return None
-        if limits.idle_timeout and not self.draining:
-            waits.append((now if self.streams else self._idle_since) + limits.idle_timeout - now)
-            if waits[-1] <= 0:
-                self.drain()
-        if limits.keepalive_after and self._begun:
-            waits.append(self._keep_alive(now))
-        return waits
-
-    def _keep_alive(self, now: float) -> float:
-        """Ask a silent peer whether it is there; hang up on one that does not answer."""
-        if self._pinged:
-            wait = self._pinged + self.limits.keepalive_timeout - now
-            if wait <= 0:
-                self.cut()
-            return wait
-        wait = self._last_read + self.limits.keepalive_after - now
-        if wait > 0:
-            return wait
-        self._pinged = now
-        self.out.append(frame(PING, 0, 0, _LIVE_PING))
-        self.touch()
-        return self.limits.keepalive_timeout

@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 from pillion.net.http import Headers, HttpHandler, HttpLimits, Request
 from pillion.net.http2.bodies import HttpExchange, sendable
-from pillion.net.http2.connection import Http2Connection, Http2Limits
+from pillion.net.http2.connection import Http2Connection
 from pillion.net.http2.exchange import Exchange
 from pillion.net.http2.fields import RequestHead, Trailers
 from pillion.net.http2.frames import (
@@ -21,6 +21,7 @@ from pillion.net.http2.frames import (
     settings_frame,
 )
 from pillion.net.http2.hpack import Encoder, encode
+from pillion.net.http2.limits import Http2Limits
 from pillion.net.wheel import Wheel
 from pillion.toolbox.stream import Body, Stream, StreamClosed, discard
 
