@@ -17,7 +17,7 @@ from pillion.edge.grpc.reflection import Reflection
 from pillion.edge.grpc.secrets import SecretRpcs
 from pillion.edge.grpc.state import StateRpcs
 from pillion.edge.http import absent as absent_routes
-from pillion.edge.http.api import Ask, Front, HttpApi, Reply, Route
+from pillion.edge.http.api import Ask, Front, HttpApi, Operation, Reply, Route
 from pillion.edge.http.bindings import BindingRoutes
 from pillion.edge.http.front import Admission, Origins, TokenCheck
 from pillion.edge.http.invoke import Invocations
@@ -65,7 +65,7 @@ class Apis:
     def http(self) -> HttpApi:
         """The API's own port: every route that is allowed, and invocation for all the rest."""
         invocations = Invocations(self._services.invoke, allowed=self._admits_http("invoke.v1"))
-        return HttpApi(self._routes(), invocations.fallback, self._front(guarded=True))
+        return HttpApi(self._routes(invocations.fallback), invocations.fallback, self._front(guarded=True))
 
     def public(self) -> HttpApi:
         """The public port: health and metadata, no token, nothing else."""
@@ -93,11 +93,11 @@ class Apis:
         api.fallback = proxy.serve
         return api
 
-    def _routes(self) -> list[Route]:
+    def _routes(self, fallback: Operation) -> list[Route]:
         services, flags = self._services, self._setup.flags
         routes = [
             *StateRoutes(services.state, flags.app_id).routes(),
-            *PubSubRoutes(services.pubsub).routes(),
+            *PubSubRoutes(services.pubsub, fallback).routes(),
             *BindingRoutes(services.bindings).routes(),
             *SecretRoutes(services.secrets).routes(),
             *MetadataRoutes(services.metadata, services.readiness, services.shutdown).routes(),

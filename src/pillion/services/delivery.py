@@ -160,9 +160,10 @@ class Delivery:
         if self._raw:
             envelope = cloudevents.from_raw(message.data, self.broker.name, topic, uuid4(), message.metadata)
             return envelope, self._json.encode_exact(envelope)
-        if message.content_type and cloudevents.is_binary(message.content_type):
+        kind = message.content_type
+        if kind and kind != cloudevents.CLOUD_EVENT and cloudevents.is_binary(kind):
             return (
-                cloudevents.from_binary(message.data, message.content_type, message.metadata),
+                cloudevents.from_binary(message.data, kind, message.metadata),
                 message.data,
             )
         envelope = cloudevents.parsed(message.data, self._json.loads)
