@@ -111,8 +111,10 @@ class PeerRpcs:
                 await rpc.send(self._codec.answer(_typed(outcome), b""))
                 await send_rest(body, rpc.send)
                 return
-            await rpc.send(self._codec.answer(_typed(outcome), first_piece(body)))
-            await send_rest(body, rpc.send)
+            data = first_piece(body)
+            await rpc.send(self._codec.answer(_typed(outcome), data), end=len(data) == len(body))
+            if len(data) < len(body):
+                await send_rest(body, rpc.send)
         except (RpcError, asyncio.CancelledError):
             discard(body)
             raise
