@@ -151,6 +151,24 @@ async def test_rules_choose_the_path(deck: Deck, app: Told) -> None:
     assert sorted(event.path for event in app.events) == ["/red", "/rest"]
 
 
+@pytest.mark.parametrize("bulk", [Bulk(), Bulk(enabled=True, max_messages=1)])
+async def test_a_mistake_on_the_way_leaves_the_message_with_the_broker(
+    deck: Deck, app: Told, caplog: pytest.LogCaptureFixture, bulk: Bulk
+) -> None:
+    def says(event: Event) -> Answer:
+        if len(app.events) + len(app.batches) == 1:
+            raise KeyError("a mistake")
+        return Answer.SUCCESS
+
+    app.wants, app.says = [Interest("ps", "t1", (Rule("", "/t1"),), bulk=bulk)], says
+    await deck.subscriptions.start()
+    await publish(deck, "hello")
+    await eventually(lambda: deck.clock.sleepers)
+    await deck.clock.advance(1)
+    await eventually(lambda: len(app.events) + len(app.batches) == 2)
+    assert "a mistake" in caplog.text
+
+
 async def test_an_event_no_rule_wants_is_dropped(deck: Deck, app: Told) -> None:
     app.wants = [Interest("ps", "t1", (Rule('event.type == "red"', "/red"),))]
     await deck.subscriptions.start()

@@ -102,6 +102,11 @@ def test_a_text_nested_without_end_is_refused() -> None:
         loads(b"[" * 100_000)
 
 
+def test_what_was_read_however_deep_can_be_written() -> None:
+    deep = b"[" * 600 + b'{"b":"<","a":1}' + b"]" * 600
+    assert encode_exact(loads(deep)) == b"[" * 600 + b'{"a":1,"b":"\\u003c"}' + b"]" * 600
+
+
 def test_members_are_found_whatever_their_case() -> None:
     assert field({"PubsubName": 1}, "pubsubname") == 1
     assert field({"KEY": 1, "key": 2}, "key") == 2

@@ -32,7 +32,10 @@ class Expression:
     def holds(self, event: Mapping[str, object]) -> bool:
         """Whether it is true of the event. A missing key, or an answer that is not a boolean, is an ExpressionError."""
         seen = event if self._needs is None else {key: event[key] for key in self._needs if key in event}
-        answer = self._evaluate({"event": _plain(seen)})
+        try:
+            answer = self._evaluate({"event": _plain(seen)})
+        except RecursionError as error:
+            raise ExpressionError(f"{self.text!r} has no answer: the event is nested too deep") from error
         if isinstance(answer, bool):
             return answer
         raise ExpressionError(f"{self.text!r} gave {answer!r} instead of true or false")

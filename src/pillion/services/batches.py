@@ -48,6 +48,13 @@ class Batches:
     async def __call__(self, message: Message) -> Verdict:
         if self._delivery.closing:
             return Verdict.ABANDON
+        try:
+            return await self._delivered(message)
+        except Exception as error:  # the root of a delivery: a mistake of ours must not lose the message
+            log.error("the bulk delivery of a message of topic %s failed", message.topic, exc_info=error)
+            return Verdict.ABANDON if self._delivery.closing else Verdict.RETRY
+
+    async def _delivered(self, message: Message) -> Verdict:
         event = self._delivery.read(message)
         if isinstance(event, Answer):
             return await self._delivery.settle(message, event)

@@ -67,6 +67,13 @@ class Delivery:
     async def __call__(self, message: Message) -> Verdict:
         if self.closing:
             return Verdict.ABANDON
+        try:
+            return await self._delivered(message)
+        except Exception as error:  # the root of a delivery: a mistake of ours must not lose the message
+            log.error("the delivery of a message of topic %s failed", message.topic, exc_info=error)
+            return Verdict.ABANDON if self.closing else Verdict.RETRY
+
+    async def _delivered(self, message: Message) -> Verdict:
         event = self.read(message)
         if isinstance(event, Answer):
             return await self.settle(message, event)

@@ -69,17 +69,17 @@ def loads_first(body: bytes) -> Any:
 
 def encode_canonical(value: object) -> bytes:
     """Sorted keys, escaped markup, floats as Go prints a float64: `1.0` is `1`."""
-    return escaped(orjson.dumps(value, default=_go_number, option=_SORTED))
+    return escaped(_written(value, _go_number, _SORTED))
 
 
 def encode_exact(value: object) -> bytes:
     """Sorted keys, escaped markup, every number spelled as it came in."""
-    return escaped(orjson.dumps(value, default=_same_number, option=_SORTED))
+    return escaped(_written(value, _same_number, _SORTED))
 
 
 def encode_ordered(value: object) -> bytes:
     """Keys in the order given, escaped markup, numbers as Go prints them."""
-    return escaped(orjson.dumps(value, default=_go_number, option=orjson.OPT_PASSTHROUGH_SUBCLASS))
+    return escaped(_written(value, _go_number, orjson.OPT_PASSTHROUGH_SUBCLASS))
 
 
 def escaped(text: bytes) -> bytes:
@@ -117,6 +117,17 @@ def go_float(value: float) -> str:
 
 
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+
+def _written(value: object, default: Callable[[object], Any], option: int) -> bytes:
+    try:
+        return orjson.dumps(value, default=default, option=option)
+    except orjson.JSONEncodeError as error:
+        if "ecursion" not in str(error):
+            raise
+    # Nested deeper than the encoder in C goes (254 levels), yet read: it must be written, too.
+    sort = bool(option & orjson.OPT_SORT_KEYS)
+    return json.dumps(value, ensure_ascii=False, sort_keys=sort, separators=(",", ":")).encode()
 
 
 def _same_number(value: object) -> Any:

@@ -20,6 +20,7 @@ from pillion.wire.json import (
 CLOUD_EVENT = "application/cloudevents+json"
 BULK_TYPE = "com.dapr.event.sent.bulk"
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _KEY = re.compile(rb"[0-9a-z_.\-]+")
 _OURS = frozenset(
     {
@@ -126,7 +127,7 @@ def http_fields(metadata: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
     """Publish metadata as header fields; what could break a header, or belongs to the delivery itself, is left out."""
     for name, value in metadata.items():
         folded = name.lower()
-        if folded not in _OURS and _TOKEN.fullmatch(name) and value.isprintable():
+        if folded not in _OURS and _TOKEN.fullmatch(name) and not _CONTROL.search(value):
             yield folded.encode(), value.encode()
 
 
