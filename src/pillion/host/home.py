@@ -1,63 +1,23 @@
 """The folder for what Pillion keeps on this machine: embedded stores, broker, registry."""
 
 import logging
-import os
-import stat
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+
+from pillion.toolbox import home as places
 
 log = logging.getLogger("dapr.runtime.home")
 
 
 def find(asked: str, environ: Mapping[str, str]) -> Path | None:
-    """The first of `asked`, `$PILLION_HOME`, `.pillion` of the user id's home and a folder of the temporary one that is ours and writable.
+    """The first of the places of `toolbox.home` that is ours and writable.
 
-    The environment's HOME is not asked: a sidecar started with an empty environment must find the same place. None where
-    nothing is writable; the sidecar then runs without embedded files, and says so once.
+    None where nothing is writable; the sidecar then runs without embedded files, and says so once.
     """
-    for place in _candidates(asked, environ):
-        problem = _prepare(place)
+    for place in places.candidates(asked, environ):
+        problem = places.prepare(place)
         if not problem:
             return place
         log.warning("%s cannot hold Pillion's files: %s", place, problem)
     log.warning("no writable folder: the registry and embedded components are off")
     return None
-
-
-def _candidates(asked: str, environ: Mapping[str, str]) -> Iterator[Path]:
-    named = asked or environ.get("PILLION_HOME", "")
-    if named:
-        yield Path(named)
-        return
-    if home := _home_of_user():
-        yield Path(home) / ".pillion"
-    yield Path(tempfile.gettempdir()) / f"pillion-{_user()}"
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-
-
-def _home_of_user() -> str:
-    """The home folder the user database names for our user id, "" where there is none."""
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except (ImportError, KeyError):
-        return str(Path.home()) if os.name == "nt" else ""
-
-
-def _prepare(place: Path) -> str:
-    """Make the folder, for us alone; what is wrong with it, "" when it can be used."""
-    try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = place.stat()
-    except OSError as error:
-        return error.strerror or str(error)
-    if not stat.S_ISDIR(found.st_mode):
-        return "not a folder"
-    if hasattr(os, "getuid") and found.st_uid != os.getuid():
-        return "it belongs to another user"
-    return "" if os.access(place, os.W_OK | os.X_OK) else "not writable"

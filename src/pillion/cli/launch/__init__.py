@@ -1,0 +1,1 @@
+"""What `pillion run` does: plans, processes, their output and their end."""
