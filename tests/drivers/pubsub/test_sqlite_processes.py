@@ -56,11 +56,11 @@ async def test_none_of_ten_thousand_is_lost_when_consumers_are_killed(
     wanted = await publish_numbered(publisher, MANY)
     killed: list[BrokerProcess] = []
     for _ in range(3):
-        async with consumer(tmp_path, hold=0.005) as victim:
+        async with consumer(tmp_path, hold=0.02) as victim:
             await eventually(lambda: len(victim.done) > 1500, timeout=15)
             await victim.kill()
             killed.append(victim)
-    assert all(len(victim.got) > len(victim.done) for victim in killed), "nobody died with a message in hand"
+    assert any(len(victim.got) > len(victim.done) for victim in killed), "nobody died with a message in hand"
     async with consumer(tmp_path) as survivor:
         everyone = [*killed, survivor]
         await eventually(lambda: {data for one in everyone for data in one.done} == wanted, timeout=20)
