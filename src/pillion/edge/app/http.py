@@ -26,6 +26,8 @@ from pillion.wire.json import JsonError
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 """The largest answer to a callback; the answer to an invocation has no limit, it streams."""
 OPTIONS_TIMEOUT: Final = 3.0
+START_TIMEOUT: Final = 60.0
+"""Seconds an app may think about its settings or its topics before it is asked again: it may still be starting."""
 
 _JSON = (b"content-type", b"application/json")
 _EVENT = (b"content-type", b"application/cloudevents+json")
@@ -96,7 +98,7 @@ class HttpApp:
 
     async def settings(self) -> Mapping[str, object] | None:
         """See `App.settings`."""
-        status, body = await self._ask("GET", "/dapr/config", [_JSON, self._own_id])
+        status, body = await self._ask("GET", "/dapr/config", [_JSON, self._own_id], timeout=START_TIMEOUT)
         if status != 200:
             return None
         try:
@@ -108,7 +110,7 @@ class HttpApp:
 
     async def interests(self) -> Sequence[Interest]:
         """See `App.interests`."""
-        status, body = await self._ask("GET", "/dapr/subscribe", [_JSON, self._own_id])
+        status, body = await self._ask("GET", "/dapr/subscribe", [_JSON, self._own_id], timeout=START_TIMEOUT)
         if status == 404:
             log.debug("app returned http status code 404 from subscription endpoint")
             return ()
