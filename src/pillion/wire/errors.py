@@ -5,8 +5,14 @@ from typing import Any
 
 import orjson
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
 
 from pillion.wire.proto import message_class, rpc, wellknown
+
+
+def is_garbage(error: BaseException) -> bool:
+    """Whether a message's bytes could not be read as what they should be."""
+    return isinstance(error, DecodeError)
 
 
 def status(code: int, message: str, details: Iterable[Any]) -> bytes:

@@ -77,7 +77,8 @@ async def shown(answer: Any) -> dict[str, Any]:
 async def test_the_app_sees_the_call_as_it_was_made_and_who_made_it() -> None:
     async with with_app() as (both, _):
         headers = [(b"x-h", b"1"), (b"x-h", b"2"), (b"dapr-caller-app-id", b"spoof"), (b"te", b"trailers"),
-                   (b"x-bin-bin", b"AQ"), (b"destination-app-id", b"z"), (b"x-forwarded-for", b"9.9.9.9"), (b"content-type", b"text/x")]  # fmt: skip
+                   (b"x-bin-bin", b"AQ"), (b"destination-app-id", b"z"), (b"x-forwarded-for", b"9.9.9.9"),
+                   (b"content-type", b"text/x")]  # fmt: skip
         answer = await both.front.ask("PUT", "/v1.0/invoke/back/method/echo/r?q=1&q=2", b"body", headers)
         seen = await shown(answer)
         named = seen["named"]

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pillion.edge.render import rpc_error, unexpected
 from pillion.model.call import PLAIN, Call
 from pillion.model.errors import ApiError
-from pillion.net.rpc import RpcError, ServerCall, StreamHandler, UnaryHandler
+from pillion.net.rpc import Code, RpcError, ServerCall, StreamHandler, UnaryHandler
+from pillion.wire.errors import is_garbage
 
 log = logging.getLogger("dapr.runtime.grpc.api")
 
 DAPR = b"/dapr.proto.runtime.v1.Dapr/"
 """The path prefix of the runtime's own service."""
+
+_GARBAGE = "grpc: error unmarshalling request: proto:\u00a0cannot parse invalid wire-format data"
 
 Unary = Callable[[Call, ServerCall, bytes], Awaitable[bytes]]
 """An operation: the call's circumstances, the transport's call (metadata in and out), the request's bytes to the answer's."""
@@ -76,5 +79,7 @@ def _status(call: ServerCall, error: Exception) -> RpcError:
         return error
     if isinstance(error, ApiError):
         return rpc_error(error)
+    if is_garbage(error):
+        return RpcError(Code.INTERNAL, _GARBAGE)
     log.error("%s failed unexpectedly: %s", call.path.decode("latin-1"), error, exc_info=error)
     return rpc_error(unexpected(error))

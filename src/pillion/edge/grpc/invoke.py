@@ -8,6 +8,7 @@ from pillion.model.call import Call
 from pillion.model.errors import DIRECT_INVOKE, ApiError
 from pillion.model.invoke import Invocation, Outcome, Pairs
 from pillion.net.rpc import Code, RpcError, ServerCall
+from pillion.ports.peers import PeerFailed
 from pillion.services.invoke import InvokeService, grpc_code
 from pillion.toolbox.stream import StreamClosed, whole
 from pillion.wire import errors as wire
@@ -68,12 +69,23 @@ class InvokeRpcs:
             deadline=rpc.deadline,
             trace=call.trace,
         )
-        outcome = await self._service.invoke(invocation)
+        try:
+            outcome = await self._service.invoke(invocation)
+        except ApiError as error:
+            raise _out_of_time(error) or error from error.__cause__
         try:
             body = await whole(outcome.body)
         except (ConnectionError, StreamClosed) as error:
             raise ApiError(DIRECT_INVOKE, app_id=asked.id, why=str(error)) from error
         return _http(rpc, outcome, body) if outcome.is_http else _grpc(rpc, outcome, body)
+
+
+def _out_of_time(error: ApiError) -> RpcError | None:
+    """A deadline that passed on the way, or a cancellation, is no fault of ours: it keeps its code."""
+    cause = error.__cause__
+    if isinstance(cause, PeerFailed) and cause.code in (Code.CANCELLED, Code.DEADLINE_EXCEEDED):
+        return RpcError(cause.code, cause.message)
+    return None
 
 
 _NO_MESSAGE: Final = (
@@ -85,10 +97,12 @@ _NO_MESSAGE: Final = (
 def _http(rpc: ServerCall, outcome: Outcome, body: bytes) -> bytes:
     """An HTTP app's answer: 2xx is OK, anything else an error that tells the status and the start of the body."""
     status = outcome.status
-    rpc.set_initial([*_named(outcome.headers), (b"dapr-http-status", b"%d" % status)])
+    initial = [*_named(outcome.headers), (b"dapr-http-status", b"%d" % status)]
     code = grpc_code(outcome)
     if code == Code.OK:
+        rpc.set_initial(initial)
         return _response(outcome, body)
+    rpc.send_initial(initial)  # in a frame of its own: beside the status a client would take it for trailers
     text = _PHRASES.get(status, "")
     shown = body[:_SHOWN].decode("utf-8", "replace")
     info = wire.error_info(text, "dapr.io", {"http.code": str(status), "http.error_message": shown})
@@ -97,12 +111,13 @@ def _http(rpc: ServerCall, outcome: Outcome, body: bytes) -> bytes:
 
 def _grpc(rpc: ServerCall, outcome: Outcome, body: bytes) -> bytes:
     """A gRPC app's answer as it is."""
-    rpc.set_initial(
-        [pair for pair in outcome.headers if pair[0] not in _HIDDEN and pair[0] != b"content-type"]
-    )
+    initial = [pair for pair in outcome.headers if pair[0] not in _HIDDEN and pair[0] != b"content-type"]
     rpc.set_trailers(outcome.trailers)
     if outcome.status == Code.OK:
+        rpc.set_initial(initial)
         return _response(outcome, body)
+    if initial:
+        rpc.send_initial(initial)
     details = wire.packed_status(outcome.status, outcome.message, outcome.details) if outcome.details else b""
     raise RpcError(outcome.status, outcome.message, details=details)
 

@@ -35,13 +35,7 @@ class Reflection:
 
     def answer(self, message: bytes) -> bytes:
         """The answer to one question; one that cannot be answered says so and ends nothing."""
-        try:
-            asked = reflection.ServerReflectionRequest.FromString(message)
-        except ValueError as error:
-            raise RpcError(
-                Code.INTERNAL,
-                "grpc: error unmarshalling request: proto:\u00a0cannot parse invalid wire-format data",
-            ) from error
+        asked = reflection.ServerReflectionRequest.FromString(message)
         told = reflection.ServerReflectionResponse(valid_host=asked.host, original_request=asked)
         match asked.WhichOneof("message_request"):
             case "list_services":

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from pillion.edge.http.api import Ask, Reply
 from pillion.edge.render import JSON_TYPE
 from pillion.model.errors import DIRECT_INVOKE, DIRECT_INVOKE_NO_APP, ApiError
-from pillion.model.invoke import Outcome
+from pillion.model.invoke import Outcome, Pairs
 from pillion.services.invoke import InvokeService, http_status
 from pillion.toolbox.stream import Body, BodyTooLarge, Stream, whole
 from pillion.wire.errors import status_json
@@ -66,7 +66,7 @@ async def rendered(outcome: Outcome) -> Reply:
     """An app's answer as an HTTP answer."""
     if outcome.is_http:
         return await _http(outcome)
-    headers = [pair for pair in outcome.headers if pair[0] not in (b"content-type", b"content-length")]
+    headers = _shown(outcome.headers)
     if outcome.status:
         headers.append((b"content-type", _TEXT))
         return Reply(
@@ -75,6 +75,15 @@ async def rendered(outcome: Outcome) -> Reply:
     if outcome.content_type:
         headers.append((b"content-type", outcome.content_type.encode()))
     return Reply(200, headers, outcome.body)
+
+
+def _shown(metadata: Pairs) -> Pairs:
+    """A gRPC app's metadata as headers: no binary values, and what gRPC reserves for itself prefixed."""
+    return [
+        (b"dapr-" + name if name.startswith(b"grpc-") else name, value)
+        for name, value in metadata
+        if name not in (b"content-type", b"content-length") and name[-4:] != b"-bin" and name[:1] != b":"
+    ]
 
 
 async def _http(outcome: Outcome) -> Reply:
