@@ -73,7 +73,8 @@ def _interest(item: Any) -> Interest:
 
 def _rules(item: Mapping[str, Any]) -> tuple[Rule, ...]:
     routes = _section(item, "routes")
-    given = field(routes, "rules") or []
+    given = field(routes, "rules")
+    given = [] if given is None else given
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
         raise JsonError("json: cannot unmarshal routes.rules into Go value of type []pubsub.RuleJSON")
     rules = [Rule(_text(each, "match"), path) for each in given if (path := _text(each, "path"))]
@@ -84,8 +85,8 @@ def _rules(item: Mapping[str, Any]) -> tuple[Rule, ...]:
 def _bulk(section: Mapping[str, Any]) -> Bulk:
     return bulk(
         field(section, "enabled") is True,
-        field(section, "maxMessagesCount") or 0,
-        field(section, "maxAwaitDurationMs") or 0,
+        _count(section, "maxMessagesCount"),
+        _count(section, "maxAwaitDurationMs"),
     )
 
 
@@ -342,6 +343,15 @@ def _text(item: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise JsonError(f"json: cannot unmarshal {_kind(value)} into Go struct field {name} of type string")
+    return value
+
+
+def _count(item: Mapping[str, Any], name: str) -> int:
+    value = field(item, name)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise JsonError(f"json: cannot unmarshal {_kind(value)} into Go struct field {name} of type int32")
     return value
 
 
