@@ -12,6 +12,8 @@ from support.http2 import RawClient
 from support.waiting import eventually
 
 from pillion.net.grpc import GrpcChannel, GrpcServer
+from pillion.net.grpc.heads import Heads
+from pillion.net.http2.frames import StreamFault
 from pillion.net.http2.hpack import Decoder, encode
 from pillion.net.rpc import Code, GrpcLimits, RpcError
 
@@ -447,3 +449,39 @@ def test_header_blocks_of_answers_stay_out_of_the_table() -> None:
     block = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
     decoder = Decoder(65536)
     assert decoder.decode(block) is decoder.decode(block)
+
+
+@pytest.mark.parametrize(
+    "volatile",
+    [
+        [(b"grpc-timeout", b"5S")],
+        [(b"traceparent", b"00-a-b-01"), (b"grpc-timeout", b"7m")],
+        [(b"grpc-timeout", b"zz")],
+    ],
+)
+def test_a_head_known_but_for_its_deadline_reads_as_if_it_were_new(
+    volatile: list[tuple[bytes, bytes]],
+) -> None:
+    steady = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a/b"), (b":authority", b"h")]
+    steady += [(b"content-type", b"application/grpc"), (b"x-a-bin", b"AAE")]
+    heads = Heads()
+    heads.read([*steady, (b"grpc-timeout", b"1H")])
+    known, new = heads.read([*steady, *volatile]), Heads().read([*steady, *volatile])
+    for name in ("path", "metadata", "timeout", "encoding", "refusal"):
+        assert getattr(known.served, name) == getattr(new.served, name)
+    assert (known.path, known.length, known.authority) == (new.path, new.length, new.authority)
+
+
+def test_a_volatile_field_before_a_pseudo_field_is_malformed() -> None:
+    good = [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", b"/a/b"),
+        (b"content-type", b"application/grpc"),
+    ]
+    heads = Heads()
+    heads.read([*good, (b"traceparent", b"1")])
+    with pytest.raises(StreamFault):
+        heads.read([good[0], (b"traceparent", b"1"), *good[1:]])
+    with pytest.raises(StreamFault):
+        heads.read([*good, (b"traceparent", b"1\r\n2")])

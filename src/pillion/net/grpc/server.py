@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from pillion.net.grpc.call import ServedCall
+from pillion.net.grpc.heads import Heads
+from pillion.net.http import Headers
 from pillion.net.http2.connection import Http2Connection
+from pillion.net.http2.fields import RequestHead
 from pillion.net.http2.frames import (
     FRAME_BYTES,
     MAX_CONCURRENT_STREAMS,
@@ -47,6 +50,9 @@ class ServerConnection(Http2Connection):
         # In a frame of its own: the first says what Dapr's first says, and nothing else.
         self.out.append(settings_frame({MAX_CONCURRENT_STREAMS: self.limits.max_streams}))
 
+    def request(self, fields: Headers) -> RequestHead:
+        return self.site.heads.read(fields)
+
     def accept(self, sid: int) -> ServedCall:
         return ServedCall(self, sid)
 
@@ -81,6 +87,7 @@ class GrpcServer:
             idle_timeout=limits.idle_timeout,
         )
         self.encoder = Encoder()
+        self.heads = Heads()
         self.time = time.perf_counter
         self.connections: set[ServerConnection] = set()
         self.calls: set[asyncio.Task[Any]] = set()

@@ -9,6 +9,7 @@ import logging
 from collections import OrderedDict, deque
 from typing import cast
 
+from pillion.net.http import Headers
 from pillion.net.http2.control import DRAIN_PING, ControlFrames
 from pillion.net.http2.exchange import LINGER_BYTES, Exchange
 from pillion.net.http2.fields import (
@@ -133,6 +134,10 @@ class Http2Connection(asyncio.Protocol):
     def accept(self, sid: int) -> Exchange:
         """A peer opens a stream (server)."""
         raise NotImplementedError
+
+    def request(self, fields: Headers) -> RequestHead:
+        """What a request's fields say (server)."""
+        return request_head(fields)
 
     def settled(self) -> None:
         """The peer's first settings have been read."""
@@ -308,7 +313,7 @@ class Http2Connection(asyncio.Protocol):
             raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
         head = block.head
         if head is None:
-            head = block.head = request_head(block.fields) if not block.oversize else None
+            head = block.head = self.request(block.fields) if not block.oversize else None
         stream = self.streams[sid] = self.accept(sid)
         stream.headed = True
         if end:

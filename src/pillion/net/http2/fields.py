@@ -40,6 +40,16 @@ class RequestHead:
         """The announced body, -1 when it was not."""
         self.served: Any = None
 
+    def copied(self) -> "RequestHead":
+        """Another head that says the same, not `served` yet."""
+        pseudo = {
+            b":method": self.method,
+            b":scheme": self.scheme,
+            b":authority": self.authority,
+            b":path": self.path,
+        }
+        return RequestHead(pseudo, self.headers, self.length)
+
 
 class ResponseHead:
     """An answer's status and fields; `length` is -1 where none was announced. Shared, and `served`, like a request's."""
