@@ -51,9 +51,7 @@ def named(instances: Sequence[Instance], app_id: str) -> Instance:
             return each
     ids = [each.app_id for each in instances]
     if not ids:
-        raise Refusal(
-            f'no app "{app_id}" is running: nothing is; start it with `pillion run --app-id {app_id}`'
-        )
+        raise Refusal(f'no app "{app_id}" is running, nor any other')
     said = suggest.hint(app_id, ids)
     raise Refusal(f'no app "{app_id}" is running{said}; these are: {", ".join(ids)}')
 

@@ -263,8 +263,9 @@ class Ride:
     async def _end(self) -> None:
         """The sidecar drains while the app can still take what is in flight; then the app."""
         if self._sidecar is not None:
+            was_alive = self._sidecar.is_alive
             await end(self._sidecar, grace=SIDECAR_GRACE, hurry=self._stop.hurry)
-            if self._stop.asked.is_set():
+            if was_alive and self._sidecar.ended.done() and self._sidecar.ended.result() == 0:
                 self._voice.good(f"Exited Dapr successfully: {self.plan.app_id}")
         if self._app is not None:
             was_alive = self._app.is_alive
