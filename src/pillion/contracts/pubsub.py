@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from pillion.contracts.words import DriverError
 from pillion.model.pubsub import Message, Publication, Topic, Verdict
@@ -46,12 +46,11 @@ class PubSub(Component[S]):
     """Topics to consumer groups, at least once.
 
     A message is gone for its group only when `deliver` returned ACK. The consumer group is the driver's `consumerID` setting
-    (the host fills in the app id). The number of deliveries awaited at once never exceeds `topic.in_flight`: that wait is the back-pressure.
+    (the host fills in the app id). The number of deliveries awaited at once never exceeds `topic.in_flight`: that wait
+    is the back-pressure.
     """
 
     features: Feature = Feature.NONE
-    immediate: ClassVar[bool] = False
-    """`publish` never waits on a future."""
 
     async def publish(self, message: Publication) -> None:
         """Returns once the broker has it; raises a word of `contracts.words` otherwise."""

@@ -39,8 +39,6 @@ class StateStore(Component[S]):
     features: Feature = Feature.NONE
     max_operations: int | None = None
     """The most writes one transaction takes; None where the store sets no bound."""
-    immediate: ClassVar[bool] = False
-    """No operation ever waits on a future: a caller may step them without a task."""
     lifetime: int | None = None
     """Seconds a value lives when its request does not say (a setting of some stores)."""
     query_lacks: str = ""

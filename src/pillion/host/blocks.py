@@ -23,7 +23,6 @@ from pillion.host.apis import Services
 from pillion.host.components import Loaded
 from pillion.host.setup import Setup
 from pillion.host.telemetry import Metrics
-from pillion.model.invoke import Invocation
 from pillion.model.pubsub import Bulk, Interest, Origin, Rule
 from pillion.net.grpc.channel import GrpcChannel
 from pillion.net.rpc import Channel, GrpcLimits
@@ -120,6 +119,7 @@ def build(
     gate, resolver = AppGate(app), Resolver(names, clock)
     links = Links(_dialler(setup, wheel), idle=flags.grpc_max_conn_idle.total_seconds())
     peers, outside = PeerCalls(links), OutsideHttp(wheel)
+    access = _access(setup, metrics)
     invoke = InvokeService(
         app_id=flags.app_id,
         namespace=flags.namespace,
@@ -130,7 +130,7 @@ def build(
         outside=outside,
         endpoints=_endpoints(setup),
         telemetry=metrics,
-        admits=_access(setup, metrics),
+        admits=None if access is None else lambda invocation: access(),
     )
     pubsub = PubSubService(
         brokers=_brokers(setup, loaded, metrics),
@@ -163,8 +163,10 @@ def build(
         gate=gate,
         app=app,
         app_tls=secure,
-        proxy=Proxy(),
-        internal=_internal(peer_rpcs, metrics),
+        proxy=_proxy(setup, invoke, links, gate, rpc, metrics, internal=False),
+        internal=_internal(
+            peer_rpcs, _proxy(setup, invoke, links, gate, rpc, metrics, internal=True), metrics
+        ),
         peer_rpcs=peer_rpcs,
         resolver=resolver,
         names=names,
@@ -190,11 +192,36 @@ async def read_app_settings(app: App) -> None:
         )
 
 
-def _internal(rpcs: PeerRpcs, metrics: Metrics) -> GrpcApi:
+def _proxy(
+    setup: Setup,
+    service: InvokeService,
+    links: Links,
+    gate: AppGate,
+    app: Channel | None,
+    metrics: Metrics,
+    *,
+    internal: bool,
+) -> Proxy:
+    access = _access(setup, metrics)
+    return Proxy(
+        app_id=setup.flags.app_id,
+        service=service,
+        links=links,
+        gate=gate,
+        app=app,
+        telemetry=metrics,
+        app_token=setup.flags.app_token,
+        admits=None if access is None else lambda method, metadata: access(),
+        internal=internal,
+    )
+
+
+def _internal(rpcs: PeerRpcs, proxy: Proxy, metrics: Metrics) -> GrpcApi:
     """What other sidecars may call; its calls are counted and never logged as API calls."""
     served = Served(metrics, None)
     api = GrpcApi(None, served.rpc)
     api.serve(b"/dapr.proto.internals.v1.ServiceInvocation/", rpcs.unary(), rpcs.streams())
+    api.fallback = proxy.serve
     return api
 
 
@@ -217,13 +244,13 @@ def _caller(setup: Setup) -> Caller:
     )
 
 
-def _access(setup: Setup, metrics: Metrics) -> Callable[[Invocation], bool] | None:
+def _access(setup: Setup, metrics: Metrics) -> Callable[[], bool] | None:
     """The access policy for calls from other sidecars: without identities only its default action can decide."""
     if "accessControl" not in setup.configuration.written:
         return None
     allow = setup.configuration.access_control.default == "allow"
 
-    def admits(invocation: Invocation) -> bool:
+    def admits() -> bool:
         metrics.access_decided("global", allow)
         return allow
 

@@ -80,8 +80,10 @@ class ServerCall(Protocol):
         """The client's next message; None after it half-closed. Raises `RpcError` on oversize or bad encoding."""
         ...
 
-    async def send(self, message: bytes) -> None:
-        """One message back; waits while the client does not read. Raises `RpcError` CANCELLED when the client is gone."""
+    async def send(self, message: bytes, *, end: bool = False) -> None:
+        """One message back; waits while the client does not read. Raises `RpcError` CANCELLED when the client is gone.
+
+        With `end` the call is answered OK in the same write (trailers must be set before), and the handler returns next."""
         ...
 
     def send_initial(self, metadata: Sequence[tuple[bytes, bytes]]) -> None:
@@ -184,7 +186,7 @@ class Channel(Protocol):
     async def stream(
         self, path: bytes, metadata: Sequence[tuple[bytes, bytes]] = (), *, timeout: float | None = None
     ) -> ClientCall:
-        """Open a call of any streaming kind; returns once a connection exists (headers may still be buffered for one write with the first message)."""
+        """Open a call of any streaming kind; returns once a connection exists (headers may wait for the first message, for one write)."""
         ...
 
     async def close(self) -> None:

@@ -56,6 +56,8 @@ class Component(Generic[S]):
     """
 
     spec: ClassVar[Spec]
+    immediate: ClassVar[bool] = False
+    """No operation ever waits on a future: callers may step them without a task."""
 
     def __init__(self, settings: S, context: Context) -> None:
         self.settings = settings

@@ -1,14 +1,22 @@
 """A component as a service holds it: the driver with everything decided when it was loaded."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pillion.model.call import Call
 from pillion.ports.telemetry import Instrument
+from pillion.toolbox.tasks import tasked
 
-D = TypeVar("D")
+
+class Driver(Protocol):
+    """What a mount asks of every driver; see `plug.component.Component`."""
+
+    immediate: ClassVar[bool]
+
+
+D = TypeVar("D", bound=Driver)
 R = TypeVar("R")
 
 
@@ -31,13 +39,19 @@ class Mount(Generic[D]):
     instrument: Instrument
     guard: Guard | None = None
 
-    async def run(self, call: Call, operation: str, work: Callable[[], Awaitable[R]]) -> R:
+    async def run(self, call: Call, operation: str, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Do one operation of the driver, measured and guarded. Without a guard it adds two clock reads."""
         started = time.perf_counter()
         ok = False
         try:
-            result = await (work() if self.guard is None else self.guard.run(call, operation, work))
+            result = await self.perform(call, operation, work)
             ok = True
         finally:
             self.instrument(operation, ok, time.perf_counter() - started)
         return result
+
+    async def perform(self, call: Call, operation: str, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Do one operation, guarded but not measured. A driver that may wait is called from within a task."""
+        if self.guard is not None:
+            return await tasked(self.guard.run(call, operation, work))
+        return await (work() if self.driver.immediate else tasked(work()))

@@ -8,7 +8,7 @@ from typing import Any
 from pillion.contracts.names import Names
 from pillion.contracts.words import DriverError
 from pillion.toolbox.clock import Clock
-from pillion.toolbox.tasks import Crew
+from pillion.toolbox.tasks import Crew, tasked
 
 log = logging.getLogger("dapr.runtime.names")
 
@@ -47,7 +47,7 @@ class Resolver:
         known = self._known.get((app_id, namespace))
         now = self._clock.monotonic()
         if known is None or not known.addresses or now - known.at > STALE:
-            known = await self._ask(app_id, namespace)
+            known = await tasked(self._ask(app_id, namespace))
         elif now - known.at > FRESH and not known.asking:
             known.asking = True
             self._crew.start(self._refresh(app_id, namespace), f"look for {app_id}")

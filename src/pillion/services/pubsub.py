@@ -206,10 +206,7 @@ class PubSubService:
         publication = broker.named(publication)
         mount, started, ok = broker.mount, time.perf_counter(), False
         try:
-            if mount.guard is None:
-                await mount.driver.publish(publication)
-            else:
-                await mount.guard.run(call, "publish", lambda: mount.driver.publish(publication))
+            await mount.perform(call, "publish", lambda: mount.driver.publish(publication))
             ok = True
         except DriverError as error:
             raise self.failed(broker.name, topic, str(error)) from error
@@ -222,12 +219,7 @@ class PubSubService:
         named = [broker.named(publication) for publication in publications]
         mount, started, ok = broker.mount, time.perf_counter(), False
         try:
-            if mount.guard is None:
-                outcomes = await mount.driver.publish_many(named)
-            else:
-                outcomes = await mount.guard.run(
-                    call, "publish_many", lambda: mount.driver.publish_many(named)
-                )
+            outcomes = await mount.perform(call, "publish_many", lambda: mount.driver.publish_many(named))
             ok = not any(outcomes)
         except DriverError as error:
             return [error] * len(named)

@@ -111,6 +111,17 @@ def _tell(task: "asyncio.Task[T]", done: "Callable[[T | None, BaseException | No
     done(None if error is not None else task.result(), error)
 
 
+async def tasked(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` as part of a task: the running one, else one of its own.
+
+    Code stepped by `eager` has no current task; whatever may use `asyncio.timeout` and the like is called through here.
+    Cancellation reaches the work either way.
+    """
+    if asyncio.current_task() is not None:
+        return await work
+    return await asyncio.get_running_loop().create_task(work)
+
+
 class _Rest:
     """Awaits a coroutine that has already yielded once."""
 
