@@ -33,9 +33,13 @@ class Telemetry(Protocol):
 
     def answer_received(self, app_id: str, status: int, streaming: bool, seconds: float) -> None: ...
 
-    def http_served(self, method: str, path: str, status: int, seconds: float, received: int, sent: int) -> None: ...
+    def http_served(
+        self, method: str, path: str, status: int, seconds: float, received: int, sent: int
+    ) -> None: ...
 
-    def http_called(self, method: str, path: str, status: int, seconds: float, sent: int, received: int) -> None:
+    def http_called(
+        self, method: str, path: str, status: int, seconds: float, sent: int, received: int
+    ) -> None:
         """A call into the app over HTTP."""
 
     def rpc_served(self, method: str, code: int, seconds: float, received: int, sent: int) -> None: ...
