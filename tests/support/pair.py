@@ -15,9 +15,9 @@ from pillion.edge.grpc.proxy import Proxy
 from pillion.edge.grpc.reflection import INTERNAL_SERVICES, Reflection
 from pillion.edge.http.api import Front, HttpApi
 from pillion.edge.http.invoke import Invocations
+from pillion.edge.outside import OutsideHttp
 from pillion.edge.peer.client import PeerCalls
 from pillion.edge.peer.links import Links
-from pillion.edge.peer.outside import HttpOutside
 from pillion.edge.peer.server import PREFIX, PeerRpcs
 from pillion.host.telemetry import Metrics
 from pillion.net.grpc import GrpcChannel, GrpcServer
@@ -93,7 +93,7 @@ async def sidecar(
     names = names or Known()
     clock, metrics, gate = HandClock(), Metrics(app_id), AppGate(app)
     links = Links(lambda address: GrpcChannel("127.0.0.1", int(address.rpartition(":")[2])))
-    peers, outside = PeerCalls(links), HttpOutside()
+    peers, outside = PeerCalls(links), OutsideHttp()
     resolver = Resolver([names], clock)  # type: ignore[list-item]
     service = InvokeService(
         app_id=app_id, namespace="default", caller=Caller(app_id.encode(), b"default", b"box", b"10.0.0.1"), gate=gate,

@@ -1,9 +1,10 @@
 """The sidecar's listeners: both APIs, the port for other sidecars, the public port, the metrics."""
 
 import asyncio
+import hashlib
 import logging
+import os
 import socket
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,8 +181,14 @@ def every_address() -> Sequence[str]:
 
 
 def stable_port(app_id: str) -> int:
-    """The port that stays with an app id while nobody else has it."""
-    return 47300 + zlib.crc32(app_id.encode()) % 2050
+    """The port, of 47300 to 49347, that an app of this user in this folder of this host has while nobody else takes it."""
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = ""
+    user = os.getuid() if hasattr(os, "getuid") else -1
+    digest = hashlib.sha256("|".join((app_id, folder, str(user), socket.gethostname())).encode()).digest()
+    return 47300 + digest[0] + ((digest[1] >> 5) << 8)
 
 
 def busy(what: str, flag: str, port: int, error: OSError) -> str:
