@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support.grpc import Echo
 
 from pillion.net.grpc import GrpcServer
 from pillion.net.http import HttpLimits, Request, Responder
 from pillion.net.http2 import Http2ServerProtocol
 from pillion.net.listen import HttpServer
 from pillion.net.wheel import Wheel
-from support.grpc import Echo
 
 H2SPEC = Path(__file__).parent / "bin" / "h2spec"
 
