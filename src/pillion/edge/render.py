@@ -5,13 +5,11 @@ from typing import Any
 import orjson
 
 from pillion.model.errors import UNEXPECTED, ApiError, Shape
-from pillion.net.rpc import Code, RpcError
+from pillion.net.rpc import RpcError, go_name
 from pillion.wire import errors as wire
 
 JSON_TYPE = (b"content-type", b"application/json")
 _DOMAIN = "dapr.io"
-_GO_NAMES = {code: "".join(part.capitalize() for part in code.name.split("_")) for code in Code}
-"""`INVALID_ARGUMENT` as Go's status package spells it: `InvalidArgument`."""
 
 
 def unexpected(error: BaseException) -> ApiError:
@@ -33,7 +31,7 @@ def http_message(error: ApiError) -> str:
     """The message as HTTP shows it."""
     if not error.fault.wrapped:
         return error.message
-    return f"api error: code = {_GO_NAMES[Code(error.fault.rpc)]} desc = {error.message}"
+    return f"api error: code = {go_name(error.fault.rpc)} desc = {error.message}"
 
 
 def rpc_error(error: ApiError) -> RpcError:

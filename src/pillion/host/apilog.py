@@ -4,14 +4,13 @@ import logging
 
 from pillion.host.telemetry import Metrics
 from pillion.net.http import Request
-from pillion.net.rpc import Code
+from pillion.net.rpc import go_name
 from pillion.resources.configuration import ApiLogging
 
 http_log = logging.getLogger("dapr.runtime.http-info")
 grpc_log = logging.getLogger("dapr.runtime.grpc.api-info")
 
 _HEALTH = ("/v1.0/healthz", "/v1.0/healthz/outbound")
-_CODES = {int(code): "".join(part.capitalize() for part in code.name.split("_")) for code in Code} | {0: "OK"}
 
 
 class Served:
@@ -35,7 +34,7 @@ class Served:
         name = path.decode("latin-1")
         self._count_rpc(name, code, seconds, received, sent)
         if self._rules is not None:
-            fields = {"method": name, "code": _CODES.get(code, str(code)), "duration": round(seconds * 1000)}
+            fields = {"method": name, "code": go_name(code), "duration": round(seconds * 1000)}
             grpc_log.info("gRPC API Called", extra={"fields": fields})
 
     def _log_http(

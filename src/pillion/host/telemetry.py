@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pillion.host.metrics import LATENCY_MS, MOST_SERIES, Cell, Family, Histogram, Registry
-from pillion.net.rpc import Code
+from pillion.net.rpc import go_name
 from pillion.ports.telemetry import Instrument
 
 _VERBS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"))
-_CODES = {int(code): "".join(part.capitalize() for part in code.name.split("_")) for code in Code} | {0: "OK"}
 _KINDS = {
     "state": "state",
     "secret": "secret",
@@ -146,7 +145,7 @@ class Metrics:
         outward.observe(sent)
 
     def _rpc_new(self, method: str, code: int) -> tuple[Cell, Histogram, Histogram, Histogram]:
-        status = _CODES.get(code, str(code))
+        status = go_name(code)
         done, latency = self._rpc_done.at(method, status), self._rpc_ms.at(method, status)
         made = (done, latency, self._rpc_in.at(method), self._rpc_out.at(method))
         if len(self._rpc_series) < MOST_SERIES:
@@ -154,7 +153,7 @@ class Metrics:
         return made
 
     def rpc_called(self, method: str, code: int, seconds: float, sent: int, received: int) -> None:
-        status = _CODES.get(code, str(code))
+        status = go_name(code)
         self._call_done.at(method, status).value += 1
         self._call_ms.at(method, status).observe(seconds * 1000)
         self._call_out.at(method).observe(sent)

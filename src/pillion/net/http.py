@@ -99,9 +99,12 @@ class HttpClient(Protocol):
     async def request(
         self, method: bytes, target: bytes, headers: Headers, body: Body = b"", *, timeout: float | None = None
     ) -> Response:
-        """Send and wait for the head of the answer (`timeout` covers just that wait). A small complete body comes as
-        `bytes`, others as a `Stream` that must be read or cancelled. A kept connection that turns out closed before any byte of the answer is replaced
-        once when the body is `bytes`. Raises `ConnectionError` (`ConnectionRefusedError` when nobody listens), `TimeoutError`."""
+        """Send and wait for the head of the answer; `timeout` covers just that wait.
+
+        A small complete body comes as `bytes`, others as a `Stream` that must be read or cancelled. A kept connection that
+        turns out closed before any byte of the answer is replaced once when the body is `bytes`. Raises `ConnectionError`
+        (`ConnectionRefusedError` when nobody listens), `TimeoutError`.
+        """
         ...
 
     async def close(self) -> None:

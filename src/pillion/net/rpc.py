@@ -32,6 +32,22 @@ class Code(enum.IntEnum):
     DATA_LOSS = 15
     UNAUTHENTICATED = 16
 
+    @property
+    def go_name(self) -> str:
+        """The name as Go's gRPC prints it, which Dapr's texts and metrics show: `InvalidArgument`, `Canceled`."""
+        match self:
+            case Code.OK:
+                return "OK"
+            case Code.CANCELLED:
+                return "Canceled"
+            case _:
+                return "".join(part.capitalize() for part in self.name.split("_"))
+
+
+def go_name(code: int) -> str:
+    """The name of a code that may be none of the seventeen."""
+    return Code(code).go_name if 0 <= code <= 16 else f"Code({code})"
+
 
 class RpcError(Exception):
     """A call that ended with a status other than OK: raised by handlers to answer so, raised to clients on such an answer.
@@ -178,7 +194,12 @@ class Channel(Protocol):
     """A connection to one gRPC server: dialled when first needed, re-dialled (with backoff) when lost, shared by all calls."""
 
     async def unary(
-        self, path: bytes, message: bytes, metadata: Sequence[tuple[bytes, bytes]] = (), *, timeout: float | None = None
+        self,
+        path: bytes,
+        message: bytes,
+        metadata: Sequence[tuple[bytes, bytes]] = (),
+        *,
+        timeout: float | None = None,
     ) -> Reply:
         """Raises RpcError; transport trouble is UNAVAILABLE with `remote` False."""
         ...
@@ -191,5 +212,3 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let running calls finish until cancelled by their owners; refuse new ones."""
-
-

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pillion.edge.peer.flow import Feed, first_piece, send_rest
 from pillion.edge.peer.links import Link, Links
 from pillion.model.invoke import Invocation, Outcome
-from pillion.net.rpc import ClientCall, Code, Metadata, RpcError
+from pillion.net.rpc import ClientCall, Code, Metadata, RpcError, go_name
 from pillion.ports.peers import PeerFailed, PeerUnreachable
 from pillion.toolbox.stream import BodyTooLarge, Stream, discard, whole
 from pillion.toolbox.tasks import Crew, eager
@@ -16,14 +16,12 @@ from pillion.wire.scan import Malformed
 CALL_LOCAL: Final = b"/dapr.proto.internals.v1.ServiceInvocation/CallLocal"
 CALL_LOCAL_STREAM: Final = b"/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream"
 
-_GO_NAMES: Final = {code: "".join(part.capitalize() for part in code.name.split("_")) for code in Code}
-_GO_NAMES[Code.CANCELLED] = "Canceled"
 _IN_TRANSIT: Final = (Code.UNAVAILABLE, Code.UNAUTHENTICATED)
 
 
 def phrase(code: int, message: str) -> str:
     """A status as one line, in the words every Go client prints."""
-    name = _GO_NAMES[Code(code)] if 0 <= code <= 16 else f"Code({code})"
+    name = go_name(code)
     return f"rpc error: code = {name} desc = {message}"
 
 
@@ -227,13 +225,10 @@ class _Call:
 
 
 def _transport(invocation: Invocation) -> Metadata:
-    return [(b"traceparent", invocation.trace.encode())] if invocation.trace else _NOTHING
+    return [(b"traceparent", invocation.trace.encode())] if invocation.trace else []
 
 
 def _left(invocation: Invocation) -> float | None:
     if invocation.deadline is None:
         return None
     return max(0.0, invocation.deadline - asyncio.get_running_loop().time())
-
-
-_NOTHING: Final[Metadata] = []
