@@ -21,7 +21,7 @@ from pillion.host import channel, mounts, naming
 from pillion.host.apilog import Served
 from pillion.host.apis import Services
 from pillion.host.components import Loaded
-from pillion.host.setup import Setup
+from pillion.host.setup import Fatal, Setup
 from pillion.host.telemetry import Metrics
 from pillion.model.pubsub import Bulk, Interest, Origin, Rule
 from pillion.net.grpc.channel import GrpcChannel
@@ -30,10 +30,11 @@ from pillion.net.wheel import Wheel
 from pillion.ports.app import App, AppFailed, AppUnreachable
 from pillion.resources.subscription import Subscription
 from pillion.rules import secrets as secret_rules
-from pillion.rules import topics
+from pillion.rules.expressions import ExpressionError
 from pillion.rules.invoke import Caller
+from pillion.services import subscriptions as subscriptions_module
 from pillion.services.bindings import BindingMount, InputBindings, OutputBindings
-from pillion.services.brokers import Broker
+from pillion.services.brokers import Broker, broker
 from pillion.services.invoke import AppGate, Endpoint, InvokeService
 from pillion.services.metadata import MetadataService, Readiness
 from pillion.services.names import Resolver
@@ -102,6 +103,7 @@ class Blocks:
 def build(
     setup: Setup,
     loaded: Sequence[Loaded],
+    endpoints: Mapping[str, Endpoint],
     names: Sequence[Names[Any]],
     metrics: Metrics,
     clock: Clock,
@@ -128,7 +130,7 @@ def build(
         peers=peers,
         names=resolver,
         outside=outside,
-        endpoints=_endpoints(setup),
+        endpoints=endpoints,
         telemetry=metrics,
         admits=None if access is None else lambda invocation: access(),
     )
@@ -157,7 +159,7 @@ def build(
     )
     return Blocks(
         services=services,
-        declared=tuple(_interest(each) for each in setup.resources.subscriptions),
+        declared=_declared(setup),
         subscriptions=subscriptions,
         inputs=InputBindings(bindings, app, outputs, json, clock) if app is not None else None,
         gate=gate,
@@ -257,21 +259,14 @@ def _access(setup: Setup, metrics: Metrics) -> Callable[[], bool] | None:
     return admits
 
 
-def _endpoints(setup: Setup) -> dict[str, Endpoint]:
-    found: dict[str, Endpoint] = {}
-    for each in setup.resources.endpoints:
-        headers = [(item.name.lower().encode(), (item.value or "").encode()) for item in each.headers]
-        found[each.name] = Endpoint(each.base_url.rstrip("/"), headers)
-    return found
-
-
 def _brokers(setup: Setup, loaded: Sequence[Loaded], metrics: Metrics) -> dict[str, Broker]:
     flags = setup.flags
     plain = mounts.mounted(loaded, PubSub, metrics, "")
     return {
-        each.component.name: Broker(
+        each.component.name: broker(
             plain[each.component.name],
-            topics.scopes(each.metadata, flags.app_id),
+            each.metadata,
+            flags.app_id,
             flags.namespace if _namespaced(each) else "",
         )
         for each, _ in mounts.of_kind(loaded, PubSub)
@@ -303,6 +298,22 @@ def _secrets(setup: Setup, loaded: Sequence[Loaded], metrics: Metrics) -> Secret
         for scope in setup.configuration.secret_scopes
     }
     return SecretsService(mounts.mounted(loaded, SecretStore, metrics, "secret"), scopes)
+
+
+def _declared(setup: Setup) -> tuple[Interest, ...]:
+    """The declared subscriptions; a condition that is no expression ends start-up, as on Dapr."""
+    found: list[Interest] = []
+    wrong: list[str] = []
+    for each in setup.resources.subscriptions:
+        interest = _interest(each)
+        try:
+            subscriptions_module.check(interest)
+        except ExpressionError as error:
+            wrong.append(f"{each.source}: Subscription {each.name}: {error}")
+        found.append(interest)
+    if wrong:
+        raise Fatal(wrong)
+    return tuple(found)
 
 
 def _interest(declared: Subscription) -> Interest:

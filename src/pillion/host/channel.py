@@ -47,6 +47,7 @@ def open_app(
             token=flags.app_token,
             slots=slots,
             body_limit=flags.max_body_size or None,
+            inputs_timeout=flags.app_binding_options_timeout.total_seconds(),
         )
     scheme = "https" if flags.app_protocol == "https" else "http"
     return HttpApp(
@@ -56,6 +57,7 @@ def open_app(
         telemetry=telemetry,
         token=flags.app_token,
         slots=slots,
+        agent=b"Go-http-client/2.0" if flags.app_protocol == "h2c" else b"Go-http-client/1.1",
         options_timeout=flags.app_binding_options_timeout.total_seconds(),
     )
 

@@ -121,7 +121,7 @@ class Loader:
             cls = self.catalogue.find(component.type, component.version)
         except (UnknownType, ExtraMissing) as error:
             raise LoadError(_failure(component, error, "CREATE_COMPONENT_FAILURE")) from error
-        metadata = await self._metadata(component)
+        metadata = await self.resolved(component)
         driver = cls(self._settings(component, cls, metadata), self._context(component, metadata))
         try:
             await self._attempt(component, driver)
@@ -152,7 +152,8 @@ class Loader:
                 f"init timeout for component {component.name} exceeded after {limit:g}s"
             ) from None
 
-    async def _metadata(self, component: Component) -> dict[str, str]:
+    async def resolved(self, component: Component) -> dict[str, str]:
+        """A manifest's settings as texts: secrets from the stores opened so far, variables, templates. Raises LoadError."""
         secrets = await self._secrets(component)
         report = Report()
         resolved = references.resolve(

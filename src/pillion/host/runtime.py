@@ -9,6 +9,7 @@ from typing import Any
 from pillion import DAPR_VERSION, __version__
 from pillion.contracts.names import Announced, Announcement, Names
 from pillion.host import blocks, mounts, naming
+from pillion.host import endpoints as http_endpoints
 from pillion.host.apilog import Served
 from pillion.host.apis import Apis
 from pillion.host.applife import HealthWatch, listening
@@ -78,9 +79,11 @@ class Runtime:
         log.info("Loading components…")
         await self._loader.load(self._setup.resources.components)
         log.info("All outstanding components processed")
+        endpoints = await http_endpoints.resolve(self._setup.resources.endpoints, self._loader)
         self._blocks = blocks.build(
             self._setup,
             self._loader.loaded,
+            endpoints,
             names,
             self._metrics,
             self._clock,
