@@ -68,10 +68,12 @@ def test_an_answers_length_and_connection_are_not_returned() -> None:
 def test_what_a_caller_says_of_itself_is_replaced() -> None:
     caller = Caller(b"me", b"ns", b"box", b"10.0.0.1")
     spoofed = [(b"dapr-caller-app-id", b"evil"), (b"dapr-callee-app-id", b"evil"), (b"x", b"1")]
-    assert caller.introduced(spoofed, "you") == [
+    honest = invoke.forwarded(spoofed)
+    assert honest == invoke.unspoofed(spoofed) == [(b"x", b"1")]
+    assert caller.introduced(honest, "you") == [
         (b"x", b"1"), (b"dapr-caller-app-id", b"me"), (b"dapr-caller-namespace", b"ns"), (b"dapr-callee-app-id", b"you"),
     ]  # fmt: skip
-    addressed = dict(caller.addressed(spoofed, "you"))
+    addressed = dict(caller.addressed(honest, "you"))
     assert addressed[b"dapr-caller-app-id"] == b"me" and addressed[b"destination-app-id"] == b"you"
     assert addressed[b"forwarded"] == b"for=10.0.0.1;by=10.0.0.1;host=box"
 

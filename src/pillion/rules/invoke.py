@@ -16,8 +16,6 @@ HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 """Headers that belong to one connection and are not passed on (RFC 9110 §7.6.1)."""
 
-_NOT_FORWARDED: Final = HOP_BY_HOP | {b"dapr-app-id", b"destination-app-id", b"host"}
-
 _FORBIDDEN: Final = re.compile(r"[#?\x00-\x1f\x7f]").search
 _UNSENDABLE: Final = re.compile(r"[^\x21-\x7e]").search
 _QUERY_SAFE: Final = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
@@ -76,21 +74,30 @@ def query(text: str) -> str:
 
 
 def forwarded(headers: Pairs) -> Pairs:
-    """The caller's headers less what belongs to its connection or to us."""
-    named = _named_by_connection(headers)
-    return [
-        pair for pair in headers
-        if pair[0] not in _NOT_FORWARDED and not pair[0].endswith(b"-bin") and pair[0] not in named
-    ]  # fmt: skip
+    """The caller's headers less what belongs to its connection or to us, and less what it says in our name."""
+    kept: Pairs = []
+    named: frozenset[bytes] | None = None
+    for pair in headers:
+        name = pair[0]
+        if name in _NOT_FORWARDED:
+            if name == b"connection" and named is None:
+                named = _named_by_connection(headers)
+        elif name[-4:] != b"-bin":
+            kept.append(pair)
+    return [pair for pair in kept if pair[0] not in named] if named else kept
 
 
 def returned(headers: Pairs) -> Pairs:
     """The app's headers less what belongs to its connection; the length is the transport's to say."""
-    named = _named_by_connection(headers)
-    return [
-        pair for pair in headers
-        if pair[0] not in HOP_BY_HOP and pair[0] != b"content-length" and pair[0] not in named
-    ]  # fmt: skip
+    kept: Pairs = []
+    named: frozenset[bytes] | None = None
+    for pair in headers:
+        name = pair[0]
+        if name not in _NOT_RETURNED:
+            kept.append(pair)
+        elif name == b"connection" and named is None:
+            named = _named_by_connection(headers)
+    return [pair for pair in kept if pair[0] not in named] if named else kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +110,15 @@ class Caller:
     address: bytes
 
     def addressed(self, headers: Pairs, callee: str) -> Pairs:
-        """The headers of a call to another sidecar: ours first, spoofed ones gone, the forwarding trail appended."""
-        kept = [pair for pair in headers if pair[0] not in _OURS]
+        """The headers of a call to another sidecar: the caller's, then ours, the forwarding trail appended."""
+        target = callee.encode()
         forwarding = b"for=%b;by=%b;host=%b" % (self.address, self.address, self.host)
         return [
-            *kept,
+            *headers,
             (b"dapr-caller-app-id", self.app_id),
             (b"dapr-caller-namespace", self.namespace),
-            (b"dapr-callee-app-id", callee.encode()),
-            (b"destination-app-id", callee.encode()),
+            (b"dapr-callee-app-id", target),
+            (b"destination-app-id", target),
             (b"x-forwarded-for", self.address),
             (b"x-forwarded-host", self.host),
             (b"forwarded", forwarding),
@@ -119,9 +126,8 @@ class Caller:
 
     def introduced(self, headers: Pairs, callee: str) -> Pairs:
         """The headers of a call to our own app."""
-        kept = [pair for pair in headers if pair[0] not in _OURS]
         return [
-            *kept,
+            *headers,
             (b"dapr-caller-app-id", self.app_id),
             (b"dapr-caller-namespace", self.namespace),
             (b"dapr-callee-app-id", callee.encode()),
@@ -131,6 +137,13 @@ class Caller:
 _OURS: Final = frozenset(
     (b"dapr-caller-app-id", b"dapr-caller-namespace", b"dapr-callee-app-id", b"destination-app-id")
 )
+_NOT_FORWARDED: Final = HOP_BY_HOP | _OURS | {b"dapr-app-id", b"host"}
+_NOT_RETURNED: Final = HOP_BY_HOP | {b"content-length"}
+
+
+def unspoofed(metadata: Pairs) -> Pairs:
+    """A gRPC caller's metadata without what it says in our name."""
+    return [pair for pair in metadata if pair[0] not in _OURS]
 
 
 def status_of(code: int) -> int:
@@ -144,12 +157,9 @@ def code_of(status: int) -> int:
 
 
 def _named_by_connection(headers: Pairs) -> frozenset[bytes]:
-    for name, value in headers:
-        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-            return frozenset(
-                each.strip().lower()
-                for key, text in headers
-                if key == b"connection"
-                for each in text.split(b",")
-            )
-    return frozenset()
+    return frozenset(
+        each.strip().lower()
+        for key, text in headers
+        if key == b"connection" and text.lower() not in (b"keep-alive", b"close")
+        for each in text.split(b",")
+    )

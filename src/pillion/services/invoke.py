@@ -200,6 +200,8 @@ class InvokeService:
             raise PeerUnreachable(str(error)) from error
 
     async def _remote(self, whom: Target, invocation: Invocation) -> Outcome:
+        if invocation.from_grpc:
+            invocation.headers = rules.unspoofed(invocation.headers)
         invocation.headers = self._caller.addressed(invocation.headers, whom.app_id)
         body = invocation.body
         if isinstance(body, Stream) and body.length is not None and body.length <= REPLAYABLE:

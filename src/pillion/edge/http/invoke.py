@@ -64,8 +64,10 @@ class Invocations:
 
 async def rendered(outcome: Outcome) -> Reply:
     """An app's answer as an HTTP answer."""
-    if outcome.is_http:
-        return await _http(outcome)
+    if outcome.status >= 100:
+        if outcome.status >= 400 and isinstance(outcome.body, Stream):
+            outcome.body = await whole(outcome.body)
+        return _http(outcome)
     headers = _shown(outcome.headers)
     if outcome.status:
         headers.append((b"content-type", _TEXT))
@@ -86,35 +88,41 @@ def _shown(metadata: Pairs) -> Pairs:
     ]
 
 
-async def _http(outcome: Outcome) -> Reply:
+def _http(outcome: Outcome) -> Reply:
     headers, body, status = outcome.headers, outcome.body, outcome.status
     if status < 200 or status in (204, 304):
         return Reply(status, headers, b"")
-    if status >= 400 and isinstance(body, Stream):
-        body = await whole(body)
-    if not any(name == b"content-type" for name, _ in headers):
-        headers.append(JSON_TYPE if status >= 400 else (b"content-type", _sniffed(body)))
+    for name, _ in headers:
+        if name == b"content-type":
+            return Reply(status, headers, body)
+    headers.append(JSON_TYPE if status >= 400 else (b"content-type", _sniffed(body)))
     return Reply(status, headers, body)
 
 
 def _addressee(ask: Ask) -> tuple[str, str] | None:
     """App id and method as written, None when the request names no app."""
-    app_id = ask.header(b"dapr-app-id") or _credentials(ask.header(b"authorization"))
-    if app_id:
-        return app_id, ask.path.lstrip("/")
+    app_id = authorization = b""
+    for name, value in ask.request.headers:
+        if name == b"dapr-app-id":
+            app_id = app_id or value
+        elif name == b"authorization":
+            authorization = authorization or value
+    found = app_id.decode("latin-1") or (_credentials(authorization) if authorization else "")
+    if found:
+        return found, ask.path.lstrip("/")
     path = ask.path
     if not path.startswith(_PREFIX):
         return None
     if path.startswith(("http:", "https:"), len(_PREFIX)):
         # Cleaning the path has folded the two slashes of a full URL: take it as it was sent.
         path = ask.request.target.partition(b"?")[0].decode("latin-1")
-    app_id, found, method = path[len(_PREFIX) :].partition("/method/")
-    return (unquote(app_id), method) if found and app_id else None
+    target, slash, method = path[len(_PREFIX) :].partition("/method/")
+    return (unquote(target) if "%" in target else target, method) if slash and target else None
 
 
-def _credentials(value: str) -> str:
-    scheme, _, encoded = value.partition(" ")
-    if scheme.lower() != "basic":
+def _credentials(value: bytes) -> str:
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() != b"basic":
         return ""
     try:
         user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
