@@ -84,6 +84,8 @@ class ServedCall(Exchange):
     _broken: RpcError | None = None
     """What is wrong with the messages that came."""
     _zombie = False
+    _waiting: StreamHandler | RpcError | None = None
+    """A stream's handler before it is started: its first message is mostly in the same read, and then need not be waited for."""
     _finished = False
     """The handler has sent its last message together with the status."""
 
@@ -119,7 +121,11 @@ class ServedCall(Exchange):
             return
         self._unary = site.unary.get(path)
         if self._unary is None:
-            self._open_stream(site.stream_handler(path))
+            self._waiting = site.stream_handler(path)
+            if end:
+                self.open()
+            else:
+                self.connection.unopened.append(self)
         elif end:
             self._fail(RpcError(Code.UNKNOWN, "EOF"))
 
@@ -156,23 +162,34 @@ class ServedCall(Exchange):
             self._writer.set_result(None)
 
     def _assemble(self, chunk: bytes, end: bool) -> None:
-        if self._assembly is None:
-            self._assembly = Assembly(self.connection.site.message_bytes, self._head.encoding)
-        for message in self._assembly.feed(chunk):
-            self._received += len(message)
+        assembly = self._assembly
+        message = self._complete(chunk) if assembly is None else None
+        if message is None and assembly is None:
+            assembly = self._assembly = Assembly(self.connection.site.message_bytes, self._head.encoding)
+        for each in (message,) if message is not None else assembly.feed(chunk):  # type: ignore[union-attr]
+            self._received += len(each)
             if self._queue is None:
                 self._queue = deque()
-            self._queue.append(message)
-            self._queued += len(message)
+            self._queue.append(each)
+            self._queued += len(each)
         if end:
             self._end_of_messages()
         elif self._queued < HIGH_WATER:
             self.consumed(len(chunk))
-            self.expect(self._assembly.wanted)
+            if assembly is not None:
+                self.expect(assembly.wanted)
         else:
             self._withheld += len(chunk)
             self.connection.hold(len(chunk))
         self._arrived()
+
+    def _complete(self, chunk: bytes) -> bytes | None:
+        """The one message that a piece is, uncompressed; None where it is anything else."""
+        size = len(chunk) - PREFIX_BYTES
+        if size < 0 or chunk[0] or int.from_bytes(chunk[1:PREFIX_BYTES], "big") != size:
+            return None
+        limit = self.connection.site.message_bytes
+        return chunk[PREFIX_BYTES:] if limit is None or size <= limit else None
 
     def _break(self, error: RpcError) -> None:
         """The messages cannot be read on: a streaming handler learns it where it receives."""
@@ -183,8 +200,7 @@ class ServedCall(Exchange):
             self._arrived()
 
     def _end_of_messages(self) -> None:
-        assert self._assembly is not None
-        if self._assembly.partial:
+        if self._assembly is not None and self._assembly.partial:
             raise RpcError(Code.INTERNAL, "unexpected EOF")
         if self._unary is not None and not self._queue and not self._running:
             raise RpcError(Code.UNKNOWN, "EOF")
@@ -194,10 +210,18 @@ class ServedCall(Exchange):
             if self._queue and not self._running:
                 self._queued = 0
                 self._serve(self._queue.popleft())
+        elif self._waiting is not None:
+            self.open()
         elif self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
     # Running the handler.
+
+    def open(self) -> None:
+        """Start a stream's handler, if that has not been done."""
+        handler, self._waiting = self._waiting, None
+        if handler is not None and not self.gone:
+            self._open_stream(handler)
 
     def _serve(self, message: bytes) -> None:
         unary = self._unary

@@ -327,7 +327,10 @@ class GrpcChannel:
         """Open a call of any kind; see `Channel`."""
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
-        return self._open(await self._connected(loop, deadline), loop, path, metadata, deadline)
+        connection = self._line.ready
+        if connection is None or not connection.usable or connection.full:
+            connection = await self._connected(loop, deadline)
+        return self._open(connection, loop, path, metadata, deadline)
 
     async def exchange(
         self,

@@ -39,7 +39,16 @@ class ServerConnection(Http2Connection):
     def __init__(self, site: "GrpcServer") -> None:
         super().__init__(site.http2_limits, site.wheel)
         self.site = site
+        self.unopened: list[ServedCall] = []
+        """Streams whose head came in this read and no message yet."""
         site.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.unopened:
+            unopened, self.unopened = self.unopened, []
+            for call in unopened:
+                call.open()
 
     def greeting(self) -> bytes:
         return settings_frame(
