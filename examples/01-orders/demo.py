@@ -54,8 +54,8 @@ def ride(place: Path, environ: Mapping[str, str]) -> None:
     say("pillion run -f dapr.yaml")
     run = subprocess.Popen([*PILLION, "run", "-f", str(place)], env=environ, start_new_session=True)
     try:
-        wait(lambda: answers(17101) and ready(environ), "the three apps to be ready", run)
-        apps = listed(environ)
+        wait(lambda: answers(17101) and ready(environ, place), "the three apps to be ready", run)
+        apps = listed(environ, place)
         say("pillion list")
         subprocess.run([*PILLION, "list"], env=environ, check=True)
         order = {"id": "order-1", "item": "bell", "quantity": 3}
@@ -70,16 +70,16 @@ def ride(place: Path, environ: Mapping[str, str]) -> None:
     check_nothing_left(apps, run)
 
 
-def ready(environ: Mapping[str, str]) -> bool:
+def ready(environ: Mapping[str, str], place: Path) -> bool:
     """Whether every sidecar says that it and its app are ready."""
-    apps = listed(environ)
+    apps = listed(environ, place)
     return len(apps) == 3 and all(healthy(app["httpPort"]) for app in apps)
 
 
-def listed(environ: Mapping[str, str]) -> list[dict]:
+def listed(environ: Mapping[str, str], place: Path) -> list[dict]:
     """What `pillion list` shows of this run."""
     told = subprocess.run([*PILLION, "list", "-o", "json"], env=environ, capture_output=True, check=True)
-    return [app for app in json.loads(told.stdout) if app["runTemplateName"] == "orders"]
+    return [app for app in json.loads(told.stdout) if app["runTemplatePath"].startswith(str(place))]
 
 
 def healthy(port: int) -> bool:

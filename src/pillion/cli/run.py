@@ -89,10 +89,18 @@ def _many(given: Given, voice: Voice) -> int:
 
 def _ride(apps: list[AppRun], wishes: Wishes, voice: Voice, *, many: bool) -> int:
     plans: list[Plan] = plan(apps, wishes, os.environ)
-    for each in plans:
-        for line in each.told:
-            voice.info(line)
+    _say_chosen(plans, voice)
     return guarded(lambda: supervise(plans, wishes, voice, many=many))
+
+
+def _say_chosen(plans: Iterable[Plan], voice: Voice) -> None:
+    """Where resources come from, once for all apps that get the same."""
+    apps: dict[tuple[str, str], list[str]] = {}
+    for each in plans:
+        for told in each.told:
+            apps.setdefault(told, []).append(each.app_id)
+    for (subject, said), names in apps.items():
+        voice.info(f"{subject} of {', '.join(names)}: {said}" if " " not in subject else f"{subject}: {said}")
 
 
 def _read(name: str, voice: Voice) -> RunFile:

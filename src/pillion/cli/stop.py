@@ -76,8 +76,6 @@ async def _end(targets: Iterable[int], of: Sequence[Instance], patience: float) 
     """Tell them and wait until sidecars and apps are gone; whether they are."""
     pids = {pid for each in of for pid in (each.record.pid, each.record.app_pid) if pid}
     waited = [found for pid in pids | set(targets) if (found := processes.find(pid)) is not None]
-    if len({each.record.cli_pid for each in of} - {0} - set(targets)) > 0:
-        waited = [each for each in waited if each.pid not in {one.record.cli_pid for one in of}]
     for pid in set(targets):
         try:
             os.kill(pid, signal.SIGTERM)

@@ -41,7 +41,7 @@ class Plan:
     sidecar: tuple[str, ...]
     sidecar_env: Mapping[str, str]
     env: Mapping[str, str]
-    told: tuple[str, ...]
+    told: tuple[tuple[str, str], ...]
 
     @property
     def app_id(self) -> str:

@@ -13,11 +13,11 @@ from pillion.toolbox import home as places
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What the sidecar is given, and the sentences that tell a person."""
+    """What the sidecar is given. `told` says so to a person: a subject, and where it is from."""
 
     resources: tuple[Path, ...]
     config: Path | None
-    told: tuple[str, ...]
+    told: tuple[tuple[str, str], ...]
 
 
 def dapr_folder(environ: Mapping[str, str], asked: str = "") -> Path | None:
@@ -31,28 +31,27 @@ def choose(app: AppRun, *, home: Path, dapr: Path | None, embedded: bool) -> Cho
 
     With `embedded` Dapr's folder is used even if its servers are silent: the sidecar then puts an engine in their place.
     """
-    told: list[str] = []
+    told: list[tuple[str, str]] = []
     resources = app.resources_paths or _of_app(app)
     config = app.config_file or _existing(app.app_dir / ".dapr" / "config.yaml")
     if not resources and dapr is not None and servers.has_components(dapr / "components"):
         silent = () if embedded else asyncio.run(servers.silent(dapr / "components"))
         if silent:
             names = ", ".join(map(str, silent))
-            told.append(
-                f"{dapr / 'components'} is passed over: nobody answers at {names} (start it, or use --embedded)"
-            )
+            said = f"nobody answers at {names} (start it, or use --embedded)"
+            told.append((f"{dapr / 'components'} is passed over", said))
         else:
             resources = (dapr / "components",)
     if not resources:
         resources = (defaults.folder(home),)
         names = ", ".join(f"{name} ({kind})" for name, kind in defaults.COMPONENTS.items())
-        told.append(f"Resources of {app.app_id}: embedded defaults in {resources[0]}: {names}")
+        told.append(("Resources", f"embedded defaults in {resources[0]}: {names}"))
     else:
-        told.append(f"Resources of {app.app_id}: {', '.join(map(str, resources))}")
+        told.append(("Resources", ", ".join(map(str, resources))))
     if config is None and dapr is not None:
         config = _existing(dapr / "config.yaml")
     if config is not None:
-        told.append(f"Configuration of {app.app_id}: {config}")
+        told.append(("Configuration", str(config)))
     return Chosen(resources, config, tuple(told))
 
 

@@ -127,9 +127,17 @@ class Ride:
         self._voice.info(
             f"Starting Dapr with id {plan.app_id}. HTTP Port: {plan.http_port}. gRPC Port: {plan.grpc_port}"
         )
-        self._sidecar = await self._nursery.start(
-            "sidecar", plan.sidecar, env=plan.sidecar_env, folder=plan.app.app_dir, sink=self._sinks.sidecar
-        )
+        try:
+            self._sidecar = await self._nursery.start(
+                "sidecar",
+                plan.sidecar,
+                env=plan.sidecar_env,
+                folder=plan.app.app_dir,
+                sink=self._sinks.sidecar,
+            )
+        except OSError as error:
+            self._fail(f"the sidecar of {plan.app_id} could not be started: {error}")
+            return False
         self._note()
         async with self._client() as sidecar:
             until = asyncio.get_running_loop().time() + READY_WITHIN
@@ -154,7 +162,7 @@ class Ride:
                 "app", plan.app.command, env=plan.env, folder=plan.app.app_dir, sink=self._sinks.app
             )
         except OSError as error:
-            self._fail(f"{plan.app_id} could not be started: {plan.command}: {error.strerror}")
+            self._fail(f"{plan.app_id} could not be started: {error}")
             return False
         self._note()
         self._voice.good(f"You're up and running! {plan.app_id} and its sidecar have started.")
