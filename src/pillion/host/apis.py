@@ -113,6 +113,7 @@ class Apis:
             served=self._served.http,
             body_limit=flags.max_body_size or None,
             admit=Admission(token=token, origins=origins),
+            admits_plain=token is None and origins is None,
             finish=origins.finish if origins is not None else None,
             call=_http_call,
         )
@@ -136,14 +137,20 @@ async def _not_found(ask: Ask) -> Reply:
 
 def _http_call(request: Request) -> Call:
     trace = state = baggage = ""
+    plain = True
     for name, value in request.headers:
-        if name == b"traceparent":
-            trace = value.decode("latin-1")
-        elif name == b"tracestate":
-            state = value.decode("latin-1")
-        elif name == b"baggage":
-            baggage = value.decode("latin-1")
-    return Call(trace, state, baggage) if trace or baggage else PLAIN
+        if name in _CIRCUMSTANCES:
+            plain = False
+            if name == b"traceparent":
+                trace = value.decode("latin-1")
+            elif name == b"tracestate":
+                state = value.decode("latin-1")
+            else:
+                baggage = value.decode("latin-1")
+    return PLAIN if plain else Call(trace, state, baggage)
+
+
+_CIRCUMSTANCES = frozenset((b"traceparent", b"tracestate", b"baggage"))
 
 
 def _rpc_call(call: ServerCall) -> Call:

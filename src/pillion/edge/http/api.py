@@ -1,6 +1,5 @@
 """The HTTP API's spine: one request comes in, finds its route, is answered once."""
 
-import asyncio
 import logging
 import posixpath
 import time
@@ -114,8 +113,10 @@ class Front:
     """Looks at each request (and whether its route is open) first: CORS, token, baggage. A Reply answers it."""
     finish: Callable[[Request, Reply], None] | None = None
     """May add headers to every reply (CORS)."""
+    admits_plain: bool = False
+    """`admit` has nothing to look at in a request without trace and baggage, so it is not asked."""
     call: Callable[[Request], Call] | None = None
-    """Reads trace and deadline of a request; None gives every request PLAIN."""
+    """Reads trace, baggage and deadline of a request; None, and a request with none of these, gives PLAIN."""
     around: Callable[[Ask, Operation], Awaitable[Reply]] | None = None
     """The httpPipeline middleware chain."""
 
@@ -131,62 +132,74 @@ class HttpApi:
         self._tails: dict[tuple[bytes, str, str], list[_Compiled]] = {}
         self._fallback = Route("", "", fallback, "")
         self._front = front
+        self._known: dict[tuple[bytes, bytes], _Found] = {}
         for route in routes:
             self._add(route)
 
     def handle(self, request: Request, responder: Responder) -> None:
         """Serve one request; the answer may be sent before this returns."""
         started = time.perf_counter()
-        raw, _, query = request.target.partition(b"?")
         try:
-            path, route, params = self._find(request.method, raw.decode("latin-1"))
+            found = self._known.get((request.method, request.target)) or self._look_up(request)
         except ValueError:
-            self._answer(
-                request, responder, started, "", Reply(400, [_TEXT], b"400 Bad Request"), traced=False
-            )
+            found = _Found("", self._fallback, (), "", "", request.method.decode("latin-1"))
+            self._answer(request, responder, started, found, Reply(400, [_TEXT], b"400 Bad Request"), None)
             return
-        label = path if route.label is None else route.label(params)
-        front = self._front
-        if front.admit is not None and (reply := front.admit(request, route.open)) is not None:
-            discard(request.body)
-            self._answer(request, responder, started, label, reply, traced=False)
-            return
+        front, route = self._front, found.route
         call = PLAIN if front.call is None else front.call(request)
-        ask = Ask(request, path, params, query.decode("latin-1"), call, front.body_limit)
+        if front.admit is not None and not (call is PLAIN and front.admits_plain):
+            if (reply := front.admit(request, route.open)) is not None:
+                discard(request.body)
+                self._answer(request, responder, started, found, reply, None)
+                return
+        ask = Ask(request, found.path, found.params, found.query, call, front.body_limit)
         work = route.operation(ask) if front.around is None else front.around(ask, route.operation)
+        traced = None if route.open else call
 
         def done(reply: Reply | None, error: BaseException | None) -> None:
-            self._answer(request, responder, started, label, reply or _refusal(error), traced=not route.open)
+            self._answer(request, responder, started, found, reply or _refusal(error), traced)
 
         task = eager(work, done)  # type: ignore[arg-type]
         if task is not None:
-            responder.on_disconnect(lambda: _cancel(task))
+            responder.on_disconnect(task.cancel)  # type: ignore[arg-type]
 
     def _answer(
-        self,
-        request: Request,
-        responder: Responder,
-        started: float,
-        label: str,
-        reply: Reply,
-        *,
-        traced: bool,
+        self, request: Request, responder: Responder, started: float, found: "_Found", reply: Reply, traced: Call | None
     ) -> None:
-        front = self._front
-        if isinstance(request.body, Stream) and not request.body.ended:
+        """Send the answer and count the request; `traced` is the call whose trace goes back with it."""
+        front, headers = self._front, reply.headers
+        received, sent = request.body, reply.body
+        if not isinstance(received, bytes) and not received.ended:
             # What the operation did not read nobody will: the connection cannot be kept for another request.
             responder.close_after()
-        if traced and not any(key == b"traceparent" for key, _ in reply.headers):
-            reply.headers.append((b"traceparent", request.header(b"traceparent") or NO_TRACE))
+        if traced is not None:
+            for key, _ in headers:
+                if key == b"traceparent":
+                    break
+            else:
+                trace = None if traced is PLAIN and front.call is not None else request.header(b"traceparent")
+                headers.append((b"traceparent", trace) if trace else _UNTRACED)
         if front.finish is not None:
             front.finish(request, reply)
-        responder.respond(reply.status, reply.headers, reply.body)
-        body = request.body
+        responder.respond(reply.status, headers, sent)
         front.served(
-            request.method.decode("latin-1"), label, reply.status, time.perf_counter() - started,
-            len(body) if isinstance(body, bytes) else (body.length or 0),
-            len(reply.body) if isinstance(reply.body, bytes) else (reply.body.length or 0), request,
+            found.verb, found.label, reply.status, time.perf_counter() - started,
+            len(received) if isinstance(received, bytes) else (received.length or 0),
+            len(sent) if isinstance(sent, bytes) else (sent.length or 0), request,
         )  # fmt: skip
+
+    def _look_up(self, request: Request) -> "_Found":
+        """The operation of a request, remembered for its equals. Raises ValueError for a broken escape."""
+        method, target = request.method, request.target
+        raw, _, query = target.partition(b"?")
+        path, route, params = self._find(method, raw.decode("latin-1"))
+        label = path if route.label is None else route.label(params)
+        found = _Found(path, route, params, query.decode("latin-1"), label, method.decode("latin-1"))
+        if len(target) <= _LONGEST_KNOWN:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[method, target] = found
+        return found
 
     def _find(self, method: bytes, path: str) -> tuple[str, Route, Sequence[str]]:
         path = clean(path)
@@ -215,6 +228,18 @@ class HttpApi:
                 self._tails.setdefault(head, []).append(compiled)
             else:
                 self._exact.setdefault((*head, len(parts)), []).append(compiled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a method and a target say: the cleaned path, the operation and its parameters, the query, the words for metrics."""
+
+    path: str
+    route: Route
+    params: Sequence[str]
+    query: str
+    label: str
+    verb: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +275,10 @@ class _Compiled:
 
 
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_UNTRACED = (b"traceparent", NO_TRACE)
+_MOST_KNOWN = 1024
+_LONGEST_KNOWN = 256
+"""Requests whose operation is remembered, and how long their targets may be."""
 
 
 def clean(path: str) -> str:
@@ -274,10 +303,6 @@ def check_escapes(text: str) -> None:
     while start >= 0:
         int(text[start + 1 : start + 3].ljust(2, "?"), 16)
         start = text.find("%", start + 1)
-
-
-def _cancel(task: "asyncio.Task[Reply | None]") -> None:
-    task.cancel()
 
 
 def _refusal(error: BaseException | None) -> Reply:
