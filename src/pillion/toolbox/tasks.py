@@ -92,23 +92,26 @@ def eager(
     except BaseException as error:  # a task's root: whatever it is, it is told
         done(None, error)
         return None
-    task = asyncio.get_running_loop().create_task(_finish(work, waited))
-    task.add_done_callback(lambda task: _tell(task, done))
+    rest = _finish(work, waited, done)
+    rest.send(None)  # it is told of a cancellation before its first step as well
+    task: asyncio.Task[T] = asyncio.get_running_loop().create_task(rest)  # type: ignore[arg-type]
     return task
 
 
-async def _finish(work: Coroutine[Any, Any, T], waited: Any) -> T:
-    result: T = await _Rest(work, waited)
+async def _finish(
+    work: Coroutine[Any, Any, T],
+    waited: Any,
+    done: "Callable[[T | None, BaseException | None], None]",
+) -> T | None:
+    try:
+        result: T = await _Rest(work, waited)
+    except BaseException as error:  # a task's root: whatever it is, it is told
+        done(None, error)
+        if not isinstance(error, Exception):
+            raise
+        return None
+    done(result, None)
     return result
-
-
-def _tell(task: "asyncio.Task[T]", done: "Callable[[T | None, BaseException | None], None]") -> None:
-    # By callback and not inside the task, so that a task cancelled before its first step is told as well.
-    if task.cancelled():
-        done(None, asyncio.CancelledError())
-        return
-    error = task.exception()
-    done(None if error is not None else task.result(), error)
 
 
 async def tasked(work: Coroutine[Any, Any, T]) -> T:
@@ -123,7 +126,7 @@ async def tasked(work: Coroutine[Any, Any, T]) -> T:
 
 
 class _Rest:
-    """Awaits a coroutine that has already yielded once."""
+    """Awaits a coroutine that has already yielded once. Yields once for nothing itself, before its task exists."""
 
     __slots__ = ("work", "waited")
 
@@ -133,16 +136,28 @@ class _Rest:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         work, waited = self.work, self.waited
-        while True:
-            if waited is not None and hasattr(waited, "_asyncio_future_blocking"):
-                waited._asyncio_future_blocking = True
-            thrown: BaseException | None = None
-            value: Any = None
-            try:
-                value = yield waited
-            except BaseException as error:  # whatever is thrown in is handed on to the work
-                thrown = error
-            try:
-                waited = work.send(value) if thrown is None else work.throw(thrown)
-            except StopIteration as stop:
-                return stop.value
+        try:
+            yield
+            yield _asked_for(waited)
+        except BaseException as error:  # whatever is thrown in is handed on to the work
+            return (yield from _thrown_into(work, error))
+        return (yield from work.__await__())
+
+
+def _thrown_into(work: Coroutine[Any, Any, Any], error: BaseException) -> Generator[Any, Any, Any]:
+    try:
+        waited = work.throw(error)
+    except StopIteration as stop:
+        return stop.value
+    try:
+        yield _asked_for(waited)
+    except BaseException as again:  # as above
+        return (yield from _thrown_into(work, again))
+    return (yield from work.__await__())
+
+
+def _asked_for(waited: Any) -> Any:
+    """A future as a task expects it to be yielded."""
+    if waited is not None:
+        waited._asyncio_future_blocking = True
+    return waited
