@@ -5,7 +5,7 @@ import ssl
 
 from pillion.net.http import Headers, Response
 from pillion.net.http1.client import ClientConnection
-from pillion.net.http1.heads import Names
+from pillion.net.http1.heads import Blocks
 from pillion.net.wheel import Wheel
 from pillion.toolbox.stream import Body, Stream, discard
 
@@ -45,7 +45,7 @@ class Http1Client:
         self._idle_time = idle_time
         self._connect_timeout = connect_timeout
         self._authority = _authority(host, port, secure=tls is not None)
-        self._names = Names()
+        self._blocks = Blocks()
         self._idle: list[ClientConnection] = []
         self._closed = False
 
@@ -163,7 +163,7 @@ class Http1Client:
 
     def _make(self) -> ClientConnection:
         assert self._wheel is not None
-        return ClientConnection(self._authority, self._names, self._wheel, self._free, self._lost)
+        return ClientConnection(self._authority, self._blocks, self._wheel, self._free, self._lost)
 
 
 async def _in_time(answer: asyncio.Future[Response], deadline: float) -> Response:

@@ -12,7 +12,7 @@ from pillion.edge.render import JSON_TYPE, http_body, unexpected
 from pillion.model.call import PLAIN, Call
 from pillion.model.errors import ApiError
 from pillion.net.http import Headers, Request, Responder
-from pillion.toolbox.stream import Body, Stream, discard, whole
+from pillion.toolbox.stream import Body, discard, whole
 from pillion.toolbox.tasks import eager
 
 log = logging.getLogger("dapr.runtime.http")
@@ -164,7 +164,13 @@ class HttpApi:
             responder.on_disconnect(task.cancel)  # type: ignore[arg-type]
 
     def _answer(
-        self, request: Request, responder: Responder, started: float, found: "_Found", reply: Reply, traced: Call | None
+        self,
+        request: Request,
+        responder: Responder,
+        started: float,
+        found: "_Found",
+        reply: Reply,
+        traced: Call | None,
     ) -> None:
         """Send the answer and count the request; `traced` is the call whose trace goes back with it."""
         front, headers = self._front, reply.headers

@@ -7,7 +7,7 @@ import httptools
 
 from pillion.net.http import SMALL_BODY, Headers, Response
 from pillion.net.http1.flow import Link, Outflow
-from pillion.net.http1.heads import Names, joined, lines
+from pillion.net.http1.heads import Blocks
 from pillion.net.wheel import Wheel
 from pillion.toolbox.stream import Body, Stream, StreamClosed
 
@@ -26,14 +26,14 @@ class ClientConnection(Link):
     """
 
     __slots__ = (
-        "_loop", "_parser", "_names", "_host", "_free", "_lost", "_waiter", "_answer", "_headers", "_noted", "_reason",
+        "_loop", "_parser", "_blocks", "_host", "_free", "_lost", "_waiter", "_answer", "_headers", "_noted", "_reason",
         "_head_only", "_interim", "_keep", "_sent", "_complete", "_carried", "_watch", "_failure", "touched",
     )  # fmt: skip
 
     def __init__(
         self,
         host: bytes,
-        names: Names,
+        blocks: Blocks,
         wheel: Wheel,
         free: Callable[["ClientConnection"], None],
         lost: Callable[["ClientConnection"], None],
@@ -41,7 +41,7 @@ class ClientConnection(Link):
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
-        self._names = names
+        self._blocks = blocks
         self._host = host
         self._free = free
         self._lost = lost
@@ -86,19 +86,19 @@ class ClientConnection(Link):
 
     def send(self, method: bytes, target: bytes, headers: Headers, body: Body) -> asyncio.Future[Response]:
         """Write a request; its head and a complete body leave in one piece."""
-        pieces, told = lines(b"", headers, self._names)
+        fields = self._blocks.of(headers)
+        told = fields.told
         host = told.get(b"host", self._host) if told else self._host
         start = b"%b %b HTTP/1.1\r\nHost: %b" % (method, target, host)
         if len(start.split()) != 5:
             raise ValueError(f"not fit for a request line: {method!r} {target!r} {host!r}")
-        pieces[0] = start
         waiter = self._begin(method == b"HEAD")
-        if isinstance(body, Stream):
-            self._send_body(pieces, body, told)
+        if not isinstance(body, bytes):
+            self._send_body(start + fields.text, body, told)
         elif body or method in _BODIED:
-            self._write(joined(pieces, b"\r\nContent-Length: %d\r\n\r\n" % len(body), body))
+            self._write(b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (start, fields.text, len(body), body))
         else:
-            self._write(joined(pieces, b"\r\n\r\n"))
+            self._write(b"%b%b\r\n\r\n" % (start, fields.text))
         return waiter
 
     def _begin(self, head_only: bool) -> asyncio.Future[Response]:
@@ -114,13 +114,13 @@ class ClientConnection(Link):
             self._settle(ConnectionResetError("the connection is closed"))
         return waiter
 
-    def _send_body(self, pieces: list[bytes], body: Stream, told: dict[bytes, bytes] | None) -> None:
+    def _send_body(self, head: bytes, body: Stream, told: dict[bytes, bytes]) -> None:
         length = body.length
-        announced = told.get(b"content-length", b"") if told else b""
+        announced = told.get(b"content-length", b"")
         if length is None and announced.isdigit():
             length = int(announced)
         framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
-        self._write(joined(pieces, b"\r\n%b\r\n\r\n" % framing))
+        self._write(b"%b\r\n%b\r\n\r\n" % (head, framing))
         self._sent = False
         self._send_stream(Outflow(body, self._write, self._body_sent, chunked=length is None, length=length))
 

@@ -8,6 +8,10 @@ from http import HTTPStatus
 REMEMBERED = 1024
 """Names remembered in canonical form; past it the memory starts anew."""
 
+REMEMBERED_BLOCKS = 256
+LONGEST = 1024
+"""Whole blocks of fields that are remembered, and the bytes of the longest."""
+
 OWN = frozenset(
     (
         b"connection",
@@ -59,33 +63,54 @@ def canonical(name: bytes) -> bytes:
     return b"-".join(word[:1].upper() + word[1:] for word in name.split(b"-"))
 
 
-def lines(
-    start: bytes, fields: Iterable[tuple[bytes, bytes]], names: Names
-) -> tuple[list[bytes], dict[bytes, bytes] | None]:
-    """The pieces of a head without its end, and those of the `OWN` fields that were given."""
-    pieces = [start]
-    told: dict[bytes, bytes] | None = None
-    for name, value in fields:
-        prefix = names[name]
-        if prefix:
-            pieces += (prefix, value)
-        elif is_token(name):
-            told = told or {}
-            told[name.lower()] = value
-    return pieces, told
+class Fields:
+    """A head's fields as bytes. `told` are those of the framing (`OWN`), which are left to whoever writes the head."""
+
+    __slots__ = ("text", "told")
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]], names: Names) -> None:
+        parts: list[bytes] = []
+        told: dict[bytes, bytes] = {}
+        for name, value in fields:
+            prefix = names[name]
+            if prefix:
+                parts += (prefix, one_line(value))
+            elif is_token(name):
+                told[name.lower()] = one_line(value)
+        self.text = b"".join(parts)
+        self.told = told
 
 
-def joined(pieces: list[bytes], tail: bytes, body: bytes = b"") -> bytes:
-    """Start line and fields, our own `tail`, and the body in one piece.
+class Blocks:
+    """Fields to bytes, remembering what was written before: most heads of a connection are like the one before.
 
-    A line break hidden in a value becomes a space: it must not start a field of its own.
+    What is returned is shared and must not be changed.
     """
-    head = b"".join(pieces)
-    breaks = (len(pieces) >> 1) + pieces[0].count(b"\n")
-    if not head.count(b"\n") == breaks == head.count(b"\r"):
-        values = [value.replace(b"\r", b" ").replace(b"\n", b" ") for value in pieces[2::2]]
-        head = pieces[0] + b"".join(map(bytes.__add__, pieces[1::2], values))
-    return b"".join((head, tail, body))
+
+    __slots__ = ("_names", "_known")
+
+    def __init__(self) -> None:
+        self._names = Names()
+        self._known: dict[tuple[tuple[bytes, bytes], ...], Fields] = {}
+
+    def of(self, fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+        """The bytes of these fields, each behind a line break."""
+        key = tuple(fields)
+        known = self._known.get(key)
+        if known is None:
+            known = Fields(key, self._names)
+            if len(known.text) <= LONGEST:
+                if len(self._known) >= REMEMBERED_BLOCKS:
+                    self._known.clear()
+                self._known[key] = known
+        return known
+
+
+def one_line(value: bytes) -> bytes:
+    """A line break hidden in a value becomes a space: it must not start a field of its own."""
+    if b"\n" in value or b"\r" in value:
+        return value.replace(b"\r", b" ").replace(b"\n", b" ")
+    return value
 
 
 class StatusLines:

@@ -11,7 +11,7 @@ import httptools
 
 from pillion.net.http import SMALL_BODY, Headers, HttpHandler, HttpLimits, Request
 from pillion.net.http1.flow import Link, Outflow
-from pillion.net.http1.heads import Names, StatusLines, bare, joined, lines
+from pillion.net.http1.heads import Blocks, StatusLines, bare
 from pillion.net.wheel import Wheel
 from pillion.toolbox.stream import Body, Stream, StreamClosed, discard
 
@@ -66,7 +66,7 @@ class Site:
         self.limits = limits
         self.wheel = wheel
         self.http2 = http2 if limits.h2c else None
-        self.names = Names()
+        self.blocks = Blocks()
         self.status = StatusLines()
         self.connections: set[ServerConnection] = set()
         self.on_takeover: Callable[[asyncio.Transport, asyncio.Protocol], None] | None = None
@@ -555,15 +555,22 @@ class ServerConnection(Link):
             return
         if self._draining or (not exchange.complete and not self._may_swallow(exchange)):
             exchange.keep = False
-        site = self._site
-        if isinstance(body, Stream) or status in _BODYLESS or exchange.method == b"HEAD":
+        if not isinstance(body, bytes) or status in _BODYLESS or exchange.method == b"HEAD":
             self._answer_otherwise(exchange, status, headers, body)
             return
-        pieces, told = lines(site.status.dated(status), headers, site.names)
-        if told:
-            self._heed(exchange, status, pieces, told, len(body), own=True)
-        self._write(joined(pieces, self._tail(exchange, status, len(body)), body))
+        head = self._head(exchange, status, headers)
+        self._write(b"%b%b%b" % (head, self._tail(exchange, status, len(body)), body))
         self._answered(exchange)
+
+    def _head(self, exchange: Exchange, status: int, headers: Headers) -> bytes:
+        """Status, date and fields; what the handler says about the framing is heeded where it is its to say."""
+        fields = self._site.blocks.of(headers)
+        if told := fields.told:
+            if b"close" in told.get(b"connection", b"").lower():
+                exchange.keep = False
+            if b"date" in told:
+                return b"%b%b\r\nDate: %b" % (bare(status), fields.text, told[b"date"])
+        return self._site.status.dated(status) + fields.text
 
     def _answer_otherwise(self, exchange: Exchange, status: int, headers: Headers, body: Body) -> None:
         """An answer that streams, or has no body."""
@@ -572,49 +579,32 @@ class ServerConnection(Link):
             return
         length = body.length if isinstance(body, Stream) else len(body)
         discard(body)
-        pieces, told = lines(self._site.status.dated(status), headers, self._site.names)
-        if told:
-            length = self._heed(exchange, status, pieces, told, length, own=False)
-        self._write(joined(pieces, self._tail(exchange, status, length)))
+        announced = self._site.blocks.of(headers).told.get(b"content-length", b"")
+        if announced.isdigit():
+            length = int(announced)
+        head = self._head(exchange, status, headers)
+        self._write(head + self._tail(exchange, status, length))
         self._answered(exchange)
 
     def _answer_stream(self, exchange: Exchange, status: int, headers: Headers, body: Stream) -> None:
-        pieces, told = lines(self._site.status.dated(status), headers, self._site.names)
+        head = self._head(exchange, status, headers)
         length = body.length
-        if told:
-            length = self._heed(exchange, status, pieces, told, length, own=length is not None)
+        if length is None:
+            announced = self._site.blocks.of(headers).told.get(b"content-length", b"")
+            length = int(announced) if announced.isdigit() else None
         chunked = length is None and not exchange.old
         if length is None and exchange.old:
             exchange.keep = False  # the end of the body is the end of the connection
         tail = self._tail(exchange, status, length)
         if chunked:
             tail = b"\r\nTransfer-Encoding: chunked" + tail
-        self._write(joined(pieces, tail))
+        self._write(head + tail)
 
         def done(error: BaseException | None) -> None:
             self._outflow = None
             self._answered(exchange) if error is None else self.cut()
 
         self._send_stream(Outflow(body, self._write, done, chunked=chunked, length=length))
-
-    def _heed(
-        self,
-        exchange: Exchange,
-        status: int,
-        pieces: list[bytes],
-        told: dict[bytes, bytes],
-        length: int | None,
-        *,
-        own: bool,
-    ) -> int | None:
-        """Take from the handler's own words on framing what is its to say; the length to announce."""
-        if b"close" in told.get(b"connection", b"").lower():
-            exchange.keep = False
-        if b"date" in told:
-            pieces[0] = bare(status)
-            pieces += (b"\r\nDate: ", told[b"date"])
-        announced = told.get(b"content-length", b"")
-        return int(announced) if not own and announced.isdigit() else length
 
     def _tail(self, exchange: Exchange, status: int, length: int | None) -> bytes:
         """The end of a head: what the framing has to say."""
