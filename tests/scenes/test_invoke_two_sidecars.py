@@ -1,0 +1,197 @@
+"""Calls through two sidecars that know of each other by the machine's registry alone."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import pytest
+from support.sidecar import Process, Sidecar, Stage, free_port, http, until
+
+APPS = Path(__file__).parent / "ops_apps"
+MEBIBYTE = 1 << 20
+
+
+class Callee:
+    """An app and its sidecar; the app is also reached past it, to turn its doors."""
+
+    def __init__(self, stage: Stage, app_id: str, *flags: str, name: str = "") -> None:
+        self.port, self.name, self._stage = free_port(), name or app_id, stage
+        self.app = self.start()
+        self.sidecar = stage.sidecar(app_id, *flags, app_port=self.port)
+
+    def start(self) -> Process:
+        return self._stage.python(f"{self.name}-{self.port}", APPS / "open_app.py", str(self.port), self.name)
+
+    def turn(self, word: str) -> str:
+        return http("POST", f"http://127.0.0.1:{self.port}/{word}").body.decode()
+
+    def ready(self) -> "Callee":
+        self.sidecar.ready()
+        return self
+
+
+def call(caller: Sidecar, method: str, app_id: str = "b", verb: str = "GET", **options: str) -> bytes:
+    answer = caller.ask(verb, f"/v1.0/invoke/{app_id}/method/{method}", **options)
+    assert answer.status == 200, answer
+    return answer.body
+
+
+def peak_memory(sidecar: Sidecar) -> int:
+    """The most bytes it ever held in memory."""
+    status = Path(f"/proc/{sidecar.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@pytest.fixture
+def callee(stage: Stage) -> Callee:
+    return Callee(stage, "b")
+
+
+@pytest.fixture
+def caller(stage: Stage, callee: Callee) -> Sidecar:
+    made = stage.sidecar("a")
+    callee.ready()
+    return made.ready()
+
+
+def test_two_sidecars_find_each_other_at_once(caller: Sidecar) -> None:
+    assert call(caller, "who") == b"b", "the first call, no retry"
+
+
+def test_a_sidecar_that_starts_later_is_found_at_once(stage: Stage, caller: Sidecar) -> None:
+    assert caller.ask("GET", "/v1.0/invoke/late/method/who").status == 500
+    Callee(stage, "late").ready()
+    assert call(caller, "who", "late") == b"late"
+
+
+def test_a_stopped_one_is_not_found(caller: Sidecar, callee: Callee) -> None:
+    assert call(caller, "who") == b"b"
+    callee.sidecar.stop()
+    answer = caller.ask("GET", "/v1.0/invoke/b/method/who")
+    assert answer.status == 500 and answer.json()["errorCode"] == "ERR_DIRECT_INVOKE"
+
+
+def test_a_killed_one_is_not_called_again_and_the_next_replica_takes_over(
+    stage: Stage, caller: Sidecar, callee: Callee
+) -> None:
+    second = Callee(stage, "b", name="second").ready()
+    until(lambda: {call(caller, "who") for _ in range(8)} == {b"b", b"second"})
+    callee.sidecar.kill()
+    started = time.monotonic()
+    assert {call(caller, "who") for _ in range(30)} == {b"second"}, "every call is answered, none by the dead"
+    assert time.monotonic() - started < 5
+    second.sidecar.stop()
+
+
+def test_a_killed_one_that_comes_back_is_called_again(stage: Stage, caller: Sidecar, callee: Callee) -> None:
+    assert call(caller, "who") == b"b"
+    callee.sidecar.kill()
+    stage.sidecar("b", app_port=callee.port).ready()
+    assert call(caller, "who") == b"b"
+
+
+def test_the_app_sees_verb_path_query_and_who_calls(caller: Sidecar) -> None:
+    answer = caller.ask(
+        "PUT", "/v1.0/invoke/b/method/a/b?x=1&x=2", b"four", x_mine="yes", content_type="text/x"
+    )
+    seen = answer.json()
+    assert (seen["verb"], seen["path"], seen["bytes"]) == ("PUT", "/a/b?x=1&x=2", 4)
+    headers = dict(seen["headers"])
+    assert headers["x-mine"] == "yes" and headers["content-type"] == "text/x"
+    assert headers["dapr-caller-app-id"] == "a" and headers["dapr-callee-app-id"] == "b"
+
+
+def test_the_header_and_the_namespace_address_an_app_as_well(caller: Sidecar) -> None:
+    assert caller.ask("GET", "/who", dapr_app_id="b").body == b"b"
+    assert call(caller, "who", "b.default") == b"b"
+
+
+def test_what_the_app_answers_is_what_the_caller_gets(caller: Sidecar) -> None:
+    for status in (201, 302, 404, 418, 503):
+        with http_stream(caller, f"/v1.0/invoke/b/method/status/{status}") as answer:
+            assert (answer.status, answer.read()) == (status, b"as asked")
+
+
+def test_fifty_megabytes_come_down_in_little_memory(caller: Sidecar, callee: Callee) -> None:
+    call(caller, "stream/1")
+    before = [peak_memory(each) for each in (caller, callee.sidecar)]
+    with http_stream(caller, "/v1.0/invoke/b/method/stream/50") as answer:
+        assert sum(iter(lambda: len(answer.read(MEBIBYTE)), 0)) == 50 * MEBIBYTE
+    assert all(
+        peak_memory(each) - was < 16 * MEBIBYTE
+        for each, was in zip((caller, callee.sidecar), before, strict=True)
+    )
+
+
+def test_fifty_megabytes_go_up_in_little_memory(stage: Stage) -> None:
+    caller, callee = stage.sidecar("a", "--max-body-size=64Mi"), Callee(stage, "b", "--max-body-size=64Mi")
+    callee.ready()
+    caller.ready()
+    sidecars = (caller, callee.sidecar)
+    assert upload(caller, 1) == b"%d" % MEBIBYTE
+    before = [peak_memory(each) for each in sidecars]
+    assert upload(caller, 50) == b"%d" % (50 * MEBIBYTE)
+    assert all(peak_memory(each) - was < 16 * MEBIBYTE for each, was in zip(sidecars, before, strict=True))
+
+
+def upload(caller: Sidecar, mebibytes: int) -> bytes:
+    """A body of unknown length, piece by piece."""
+    pieces: Iterator[bytes] = (bytes(MEBIBYTE) for _ in range(mebibytes))
+    unknown = {"transfer-encoding": "chunked"}
+    with closing(HTTPConnection("127.0.0.1", caller.ports.http, timeout=30)) as connection:
+        connection.request("POST", "/v1.0/invoke/b/method/count", pieces, unknown, encode_chunked=True)
+        return connection.getresponse().read()
+
+
+@contextmanager
+def http_stream(caller: Sidecar, path: str, **headers: str) -> Iterator[HTTPResponse]:
+    with closing(HTTPConnection("127.0.0.1", caller.ports.http, timeout=30)) as connection:
+        connection.request("GET", path, headers=headers)
+        yield connection.getresponse()
+
+
+def test_the_first_event_of_a_stream_arrives_before_the_second_is_made(
+    caller: Sidecar, callee: Callee
+) -> None:
+    with http_stream(caller, "/v1.0/invoke/b/method/events", accept="text/event-stream") as answer:
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert answer.readline() == b"data: first\n"
+        assert callee.turn("waiting") == "1", "the app still holds the second"
+        callee.turn("go")
+        assert b"data: second" in answer.read()
+
+
+def test_an_app_that_dies_is_an_error_and_one_that_comes_back_answers(
+    caller: Sidecar, callee: Callee
+) -> None:
+    assert call(caller, "who") == b"b"
+    callee.app.kill()
+    answer = caller.ask("GET", "/v1.0/invoke/b/method/who")
+    assert answer.status == 500 and answer.json()["errorCode"] == "ERR_DIRECT_INVOKE"
+    callee.start()
+    until(lambda: call(caller, "who") == b"b")
+
+
+def test_an_app_gets_no_more_calls_at_once_than_it_asked_for(stage: Stage) -> None:
+    caller, callee = stage.sidecar("a"), Callee(stage, "b", "--app-max-concurrency=2").ready()
+    caller.ready()
+    with ThreadPoolExecutor(8) as crowd:
+        calls = [crowd.submit(call, caller, "held") for _ in range(8)]
+        until(lambda: callee.turn("waiting") == "2")
+        callee.turn("go")
+        assert [each.result() for each in calls] == [b"b"] * 8
+    assert callee.turn("peak") == "2"
+
+
+def test_a_grpc_app_answers_an_http_caller(stage: Stage) -> None:
+    port = free_port()
+    stage.python("grpc", APPS / "grpc_app.py", str(port))
+    callee, caller = stage.sidecar("b", "--app-protocol=grpc", app_port=port), stage.sidecar("a")
+    callee.ready()
+    caller.ready()
+    answer = caller.ask("POST", "/v1.0/invoke/b/method/echo", b"hello", content_type="text/plain")
+    assert (answer.status, answer.body) == (200, b"hello from a")
+    assert caller.ask("POST", "/v1.0/invoke/b/method/nosuch").status == 501
