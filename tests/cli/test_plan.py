@@ -84,6 +84,30 @@ def test_every_wish_of_an_app_reaches_its_sidecar(tmp_path: Path) -> None:
     } <= set(words)  # fmt: skip
 
 
+def test_every_wish_of_a_run_reaches_every_sidecar(tmp_path: Path) -> None:
+    wishes = Wishes(
+        home=tmp_path,
+        embedded=True,
+        no_multicast=True,
+        log_as_json=True,
+        metrics_listen_address="0.0.0.0",
+        internal_listen_address="10.0.0.2",
+    )
+    for each in plan([app(tmp_path, app_id=name) for name in "ab"], wishes, {}):
+        assert {
+            "--embedded", "--no-multicast", "--log-as-json", "--metrics-listen-address=0.0.0.0",
+            "--dapr-internal-grpc-listen-address=10.0.0.2",
+        } <= set(each.sidecar)  # fmt: skip
+        assert each.sidecar_env == {"DAPR_HOST_IP": "127.0.0.1", "PILLION_HOME": str(tmp_path)}
+
+
+def test_an_app_may_have_a_dapr_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "r" / ".dapr").mkdir(parents=True)
+    (tmp_path / "r" / ".dapr" / "config.yaml").write_text("")
+    words = planned(tmp_path, runtime_path=tmp_path / "r").sidecar
+    assert f"--config={tmp_path / 'r' / '.dapr' / 'config.yaml'}" in words
+
+
 def test_an_app_finds_its_sidecar_in_its_environment(tmp_path: Path) -> None:
     made = planned(tmp_path, app_port=31997, env={"APP_ID": "mine", "MORE": "1"})
     given = {name: made.env[name] for name in made.env if name != "PATH"}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pillion.cli import processes
 from pillion.cli.launch.children import adopt_orphans, die_with_parent
 
-_HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HANDED_ON = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _GRACE = 2.0
 _LONGEST = 10.0
 """Seconds after which a process that even SIGKILL does not end is left to the system."""

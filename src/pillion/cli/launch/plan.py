@@ -62,7 +62,8 @@ def plan(apps: Sequence[AppRun], wishes: Wishes, environ: Mapping[str, str]) -> 
     asked = [port for app in apps for port in (app.app_port, *_asked(app)) if port > 0]
     made = []
     for app in apps:
-        chosen = resources.choose(app, home=wishes.home, dapr=wishes.dapr, embedded=wishes.embedded)
+        dapr = app.runtime_path / ".dapr" if app.runtime_path else wishes.dapr
+        chosen = resources.choose(app, home=wishes.home, dapr=dapr, embedded=wishes.embedded)
         found = _ports(app, asked)
         asked += found
         made.append(_plan(app, found, chosen, wishes, environ))
