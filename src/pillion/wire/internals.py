@@ -35,6 +35,7 @@ from pillion.wire.scan import (
 
 _PLAIN_STATUS: Final = {b"\x08" + varint(code): code for code in range(600)}
 """A status without text, as its message's bytes."""
+_STATUS: Final = {code: data for data, code in _PLAIN_STATUS.items()}
 VERBS: Final = ("NONE", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 _VERB_NUMBERS: Final = {verb: number for number, verb in enumerate(VERBS)}
 _MOST_CACHED: Final = 2048
@@ -92,6 +93,8 @@ class Codec:
         self._read: dict[bytes, Pairs] = {}
         self._starts: dict[bytes, _Start] = {}
         self._types: dict[bytes, str] = {}
+        self._kinds: dict[str, bytes] = {}
+        self._ends: dict[bytes, tuple[str, str, str]] = {}
 
     # Requests
 
@@ -140,12 +143,32 @@ class Codec:
                 pos = skip(data, pos, end)
         if message is None:
             raise Malformed("request does not contain the required fields in the leading chunk")
-        invocation, body = _read_message(data, *message, headers)
+        invocation = Invocation("", "", "", headers)
+        body = self._message(data, *message, invocation)
         # One search in C; only what might be a gRPC caller's is looked at header by header.
         invocation.from_grpc = b"application/grpc" in data and any(
             name == b"content-type" and value.startswith(b"application/grpc") for name, value in headers
         )
         return invocation, body
+
+    def _message(self, data: bytes, pos: int, end: int, invocation: Invocation) -> bytes:
+        """The method, and behind it what is mostly the same from call to call."""
+        if pos < end and data[pos] == 0x0A:
+            start, pos = span(data, pos + 1, end)
+            invocation.method = data[start:pos].decode()
+        rest = data[pos:end]
+        known = self._ends.get(rest)
+        if known is not None:
+            invocation.content_type, invocation.verb, invocation.query = known
+            return b""
+        method = invocation.method
+        body = _read_message(rest, 0, len(rest), invocation)
+        plain = not body and not invocation.type_url and not invocation.query and invocation.method is method
+        if plain and len(rest) <= _LONGEST_CACHED:
+            if len(self._ends) >= _MOST_STARTS:
+                self._ends.clear()
+            self._ends[rest] = (invocation.content_type, invocation.verb, invocation.query)
+        return body
 
     def _start(self, data: bytes, begin: int, end: int, headers: Pairs) -> int:
         """Read up to the first thing that changes from call to call, and know it again the next time."""
@@ -231,15 +254,26 @@ class Codec:
         return body
 
     def _response(self, outcome: Outcome, body: bytes) -> bytes:
-        status = b"\x08" + varint(outcome.status)
-        if outcome.message:
-            status += prefixed(b"\x12", outcome.message.encode())
-        for detail in outcome.details:
-            status += prefixed(b"\x1a", detail)
-        content_type = prefixed(b"\x12", outcome.content_type.encode()) if outcome.content_type else b""
-        trailers = self._map(b"\x1a", outcome.trailers) if outcome.trailers else b""
+        status = _STATUS.get(outcome.status) or b"\x08" + varint(outcome.status)
+        if outcome.message or outcome.details:
+            status += prefixed(b"\x12", outcome.message.encode()) if outcome.message else b""
+            status += b"".join(prefixed(b"\x1a", detail) for detail in outcome.details)
+        kind = self._kinds.get(outcome.content_type)
+        if kind is None:
+            kind = self._kind(outcome.content_type)
         headers = self._map(b"\x12", outcome.headers)
-        return prefixed(b"\x0a", status) + headers + trailers + prefixed(b"\x22", body + content_type)
+        if outcome.trailers:
+            headers += self._map(b"\x1a", outcome.trailers)
+        return b"\x0a" + varint(len(status)) + status + headers + prefixed(b"\x22", body + kind)
+
+    def _kind(self, content_type: str) -> bytes:
+        """A content type as the second field of an answer's message."""
+        made = prefixed(b"\x12", content_type.encode()) if content_type else b""
+        if len(self._kinds) >= _MOST_STARTS:
+            self._kinds.clear()
+        if len(made) <= _LONGEST_CACHED:
+            self._kinds[content_type] = made
+        return made
 
     # Header maps
 
@@ -353,8 +387,7 @@ def _message(invocation: Invocation, data: bytes) -> bytes:
     return out
 
 
-def _read_message(data: bytes, pos: int, end: int, headers: Pairs) -> tuple[Invocation, bytes]:
-    invocation = Invocation("", "", "", headers)
+def _read_message(data: bytes, pos: int, end: int, invocation: Invocation) -> bytes:
     body = b""
     while pos < end:
         tag = data[pos]
@@ -372,7 +405,7 @@ def _read_message(data: bytes, pos: int, end: int, headers: Pairs) -> tuple[Invo
         else:
             stop = skip(data, pos, end)
         pos = stop
-    return invocation, body
+    return body
 
 
 _MESSAGE_TAGS: Final = (0x0A, 0x12, 0x1A, 0x22)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final
 
-from pillion.edge.peer.flow import Feed, first_piece, send_rest
+from pillion.edge.peer.flow import PIECE, Feed, send_rest
 from pillion.edge.peer.links import Link, Links
 from pillion.model.invoke import Invocation, Outcome
 from pillion.net.rpc import ClientCall, Code, Metadata, RpcError, go_name
@@ -33,9 +33,9 @@ class PeerCalls:
     """
 
     def __init__(self, links: Links) -> None:
+        self.codec = Codec()
+        self.crew = Crew("calls to sidecars")
         self._links = links
-        self._codec = Codec()
-        self._crew = Crew("calls to sidecars")
         self._unary: set[str] = set()
 
     async def invoke(self, address: str, invocation: Invocation) -> Outcome:
@@ -52,16 +52,8 @@ class PeerCalls:
 
     async def close(self) -> None:
         """See `Peers.close`."""
-        await self._crew.close()
+        await self.crew.close()
         await self._links.close()
-
-    @property
-    def codec(self) -> Codec:
-        return self._codec
-
-    @property
-    def crew(self) -> Crew:
-        return self._crew
 
     def speaks_no_streams(self, address: str) -> None:
         """The sidecar there is of a version before streams; remembered."""
@@ -81,10 +73,21 @@ class PeerCalls:
 class _Call:
     """One call under way: what must be let go when it is over, whichever way."""
 
-    __slots__ = ("_peers", "_address", "_link", "_invocation", "_call", "_pump", "_trouble", "_held")
+    __slots__ = (
+        "_peers",
+        "_codec",
+        "_address",
+        "_link",
+        "_invocation",
+        "_call",
+        "_pump",
+        "_trouble",
+        "_held",
+    )
 
     def __init__(self, peers: PeerCalls, address: str, link: Link, invocation: Invocation) -> None:
         self._peers = peers
+        self._codec = peers.codec
         self._address = address
         self._link = link
         self._invocation = invocation
@@ -96,31 +99,31 @@ class _Call:
     async def streamed(self) -> Outcome:
         """CallLocalStream."""
         invocation = self._invocation
-        call = await self._open()
         body = invocation.body
+        call = await self._open()
         try:
             if isinstance(body, Stream):
-                await call.send(self._peers.codec.leading(invocation, b""))
+                await call.send(self._codec.leading(invocation, b""))
                 self._start_pump(call)
+            elif len(body) <= PIECE:
+                await call.send(self._codec.leading(invocation, body), end=True)
             else:
-                data = first_piece(body)
-                await call.send(self._peers.codec.leading(invocation, data), end=len(data) == len(body))
-                if len(data) < len(body):
-                    self._start_pump(call)
+                await call.send(self._codec.leading(invocation, body[:PIECE]))
+                self._start_pump(call)
             message = await call.receive()
+            if message is not None and call.ended:
+                await call.receive()  # does not wait; raises where the end is not OK
         except RpcError as error:
             if error.code == Code.UNIMPLEMENTED and error.remote and not isinstance(body, Stream):
                 self._peers.speaks_no_streams(self._address)
                 self._end_pump()
                 return await self.unary()
             raise self._failed(error) from error
-        if message is None:
-            raise PeerFailed(Code.INTERNAL, "EOF", phrase(Code.INTERNAL, "EOF"))
         return await self._answer(call, message)
 
     async def unary(self) -> Outcome:
         """CallLocal, for a sidecar that knows no streams."""
-        codec, invocation = self._peers.codec, self._invocation
+        codec, invocation = self._codec, self._invocation
         message = codec.request(invocation, await whole(invocation.body))
         try:
             reply = await self._link.channel.unary(
@@ -138,9 +141,11 @@ class _Call:
 
     def over(self) -> None:
         """Nothing more is sent or awaited. Safe twice."""
-        self._end_pump()
+        if self._pump is not None:
+            self._end_pump()
         if self._call is not None:
-            self._call.cancel()
+            if not self._call.ended:
+                self._call.cancel()
             self._call = None
         if self._held:
             self._held = False
@@ -161,33 +166,32 @@ class _Call:
         self._call = call
         return call
 
-    async def _answer(self, call: ClientCall, message: bytes) -> Outcome:
+    async def _answer(self, call: ClientCall, message: bytes | None) -> Outcome:
         try:
-            opening = self._peers.codec.read_answer(message)
+            opening = self._codec.read_answer(message or b"")
         except (Malformed, UnicodeDecodeError) as error:
             raise PeerFailed(Code.INTERNAL, str(error), phrase(Code.INTERNAL, str(error))) from error
         outcome = opening.outcome
         if call.ended:
-            try:
-                await call.receive()  # does not wait; raises where the end is not OK
-            except RpcError as error:
-                raise self._failed(error) from error
             outcome.body = opening.data
             self.over()
-            return outcome
-        feed = Feed(call.receive, opening.data, opening.seq)
+        else:
+            await self._follow(call, outcome, Feed(call.receive, opening.data, opening.seq))
+        return outcome
+
+    async def _follow(self, call: ClientCall, outcome: Outcome, feed: Feed) -> None:
+        """The rest of an answer that did not come at once."""
         feed.stream.on_cancel = self.over
         task = eager(feed.run(), lambda _, error: self.over())
         if task is not None:
             self._peers.crew.adopt(task)
             outcome.body = feed.stream
         elif feed.error is None:
-            outcome.body = await whole(feed.stream)  # it all came at once
+            outcome.body = await whole(feed.stream)  # it had come after all
         elif isinstance(feed.error, RpcError):
             raise self._failed(feed.error) from feed.error
         else:
             raise PeerFailed(Code.INTERNAL, str(feed.error), phrase(Code.INTERNAL, str(feed.error)))
-        return outcome
 
     def _start_pump(self, call: ClientCall) -> None:
         self._pump = self._peers.crew.start(self._send(call), f"body to {self._address}")
