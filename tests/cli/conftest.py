@@ -63,12 +63,9 @@ class Desk:
         )
 
     def listed(self) -> list[dict[str, Any]]:
-        """`pillion list -o json`, of this home's runs."""
-        return [
-            app
-            for app in json.loads(self.say("list", "-o", "json").stdout)
-            if app["appId"].startswith("desk-")
-        ]
+        """`pillion list -o json`, without what others run on this machine."""
+        mine = {each.pid for each in family(self.folder)}
+        return [app for app in json.loads(self.say("list", "-o", "json").stdout) if app["daprdPid"] in mine]
 
     def ready(self, run: Process, *app_ids: str, by_port: bool = True) -> dict[str, dict[str, Any]]:
         """Wait until apps have started and, if they are reached by port, are ready; what `list` says of them."""
@@ -95,8 +92,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
             monkeypatch.setenv(name, made.environ[name])
         monkeypatch.chdir(tmp_path)
         yield made
-    for each in family(tmp_path):
-        os.kill(each.pid, signal.SIGKILL)
+    processes.send(family(tmp_path), signal.SIGKILL)
 
 
 def healthy(port: int) -> bool:

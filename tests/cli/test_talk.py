@@ -79,6 +79,11 @@ def test_an_app_that_is_not_there_is_refused_with_the_closest() -> None:
         instances.named(running, "order")
 
 
+def test_of_two_apps_with_one_name_ours_is_meant() -> None:
+    ours = instance(pid=8)
+    assert instances.named([Instance(instance().record, is_ours=False), ours], "a") is ours
+
+
 def test_a_row_has_daprs_keys_in_daprs_order() -> None:
     row = listing.row(instance(max_body_size="1Mi", read_buffer_size="8Ki"))
     assert [*row] == KEYS

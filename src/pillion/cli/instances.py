@@ -19,9 +19,13 @@ _MODULE = "pillion.host.main"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One sidecar: what was noted when it started, corrected by what it says itself."""
+    """One sidecar: what was noted when it started, corrected by what it says itself.
+
+    `is_ours` is false for one that no run of this home started.
+    """
 
     record: Record
+    is_ours: bool = True
     metrics_enabled: bool = True
 
     @property
@@ -37,16 +41,16 @@ class Instance:
 
 async def running(home: Path) -> list[Instance]:
     """Every sidecar alive, the oldest first; those that answer were asked for their metadata."""
-    found = records.alive(home)
-    known = {record.pid for record in found}
-    found += [record for record in by_hand() if record.pid not in known]
-    made = await asyncio.gather(*(_asked(Instance(record)) for record in found))
+    found = [Instance(record) for record in records.alive(home)]
+    known = {each.record.pid for each in found}
+    found += [Instance(record, is_ours=False) for record in by_hand() if record.pid not in known]
+    made = await asyncio.gather(*(_asked(each) for each in found))
     return sorted(made, key=lambda each: each.record.created)
 
 
 def named(instances: Sequence[Instance], app_id: str) -> Instance:
-    """The sidecar of an app; refused with the closest name."""
-    for each in instances:
+    """The sidecar of an app, one of this home's runs first; refused with the closest name."""
+    for each in sorted(instances, key=lambda each: not each.is_ours):
         if each.app_id == app_id:
             return each
     ids = [each.app_id for each in instances]
