@@ -211,3 +211,8 @@ def test_another_kind_is_told(tmp_path: Path) -> None:
         "only the first document of a configuration file is read",
         "is a Component where a Configuration is expected",
     ]
+
+
+def test_a_section_counts_as_written_whatever_its_case(tmp_path: Path) -> None:
+    made = clean(tmp_path, "  AccessControl: {defaultAction: deny}\n")
+    assert made.written == {"accessControl"} and made.access_control.default == "deny"

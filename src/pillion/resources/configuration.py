@@ -153,7 +153,8 @@ class Mtls:
 class Configuration:
     """All of it, defaults filled in.
 
-    `written` names the sections that a file has; `others` holds those without a shape here, as written.
+    `written` names the sections that a file has, whatever their case there; `others` holds those without a shape here, as
+    written.
     """
 
     name: str = ""
@@ -240,11 +241,16 @@ def _configuration(top: Fields) -> Configuration:
         mtls=_mtls(spec.section("mtls")),
         denied_components=_denied(spec.section("components")),
         others=_others(spec),
-        written=frozenset(name for name in spec.names if name in spec),
-        places={name: spec.where(name) for name in spec.names},
+        written=frozenset(_written(spec)),
+        places={name: spec.where(name) for name in _written(spec)},
     )
     top.done()
     return made
+
+
+def _written(spec: Fields) -> list[str]:
+    """The sections there are, by their right names."""
+    return [name for name in (*spec.asked, *_WITHOUT_SHAPE) if name in spec]
 
 
 def _others(spec: Fields) -> Mapping[str, Any]:
