@@ -43,7 +43,7 @@ class Catalogue:
         Raises UnknownType with the nearest right type, ExtraMissing with what to install.
         """
         category, _, name = type_name.partition(".")
-        wanted = f"{category}.{name.lower()}/{_version(version)}"
+        wanted = f"{category}.{name.lower()}/{canonical(version)}"
         row = self._rows.get(wanted)
         if row is None:
             raise UnknownType(self._unknown(type_name, version, wanted))
@@ -71,7 +71,8 @@ class Catalogue:
         return f"couldn't find {_NOUNS.get(category, category)} {type_name}/{version or 'v1'}{hint}"
 
 
-def _version(version: str) -> str:
+def canonical(version: str) -> str:
+    """A component version as the rows spell it."""
     return "v1" if version.lower() in ("", "v0", "v1") else version.lower()
 
 

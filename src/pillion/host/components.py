@@ -10,7 +10,7 @@ from typing import Any
 
 from pillion.contracts.secrets import SecretStore
 from pillion.contracts.words import DriverError, Refused
-from pillion.host.catalogue import Catalogue, ExtraMissing, UnknownType
+from pillion.host.catalogue import Catalogue, ExtraMissing, UnknownType, canonical
 from pillion.host.telemetry import Metrics
 from pillion.plug import settings as plug_settings
 from pillion.plug.component import Component as Driver
@@ -65,7 +65,7 @@ class Loader:
 
     async def load(self, components: Sequence[Component]) -> None:
         """Open all, stage by stage. Raises LoadError for the first that fails and does not say `ignoreErrors`."""
-        order = references.order(components)
+        order = references.order([each for each in components if self._admits(each)])
         for stage in order.stages:
             outcomes = await asyncio.gather(*(self._one(each) for each in stage), return_exceptions=True)
             for outcome in outcomes:
@@ -98,23 +98,40 @@ class Loader:
             other = self.replace(component, error)
             if other is None:
                 raise LoadError(_failure(component, error)) from error
-            loaded = await self._opened(other)
+            loaded = await self._stood_in(other)
         self.loaded.append(loaded)
         self.metrics.component_loaded(component.type)
         log.info("Component loaded: %s", component.label)
+
+    async def _stood_in(self, other: Component) -> Loaded:
+        try:
+            return await self._opened(other)
+        except DriverError as error:
+            raise LoadError(_failure(other, error)) from error
 
     def _check(self, component: Component) -> None:
         if component.category not in CATEGORIES:
             raise LoadError(
                 f"process component {component.name} error: incorrect type {component.type} ({component.source})"
             )
-        if {component.type, f"{component.type}/{component.version}"} & self.denied or (
-            self.denied and not component.version
-        ):
-            raise LoadError(
-                f"process component {component.name} error: component type {component.type} is not allowed "
-                f"by the Configuration ({component.source})"
-            )
+
+    def _admits(self, component: Component) -> bool:
+        """Whether the Configuration lets the component in; one it does not is left out, as on Dapr, and named."""
+        if not self._is_denied(component):
+            return True
+        log.warning("%s: %s is not loaded: the Configuration denies it", component.source, component.label)
+        return False
+
+    def _is_denied(self, component: Component) -> bool:
+        """Compared as types and versions are looked up: without case, v0 being v1. A list refuses what names no version."""
+        if not (self.denied and component.version):
+            return bool(self.denied)
+        kind, version = component.type.lower(), canonical(component.version)
+        for entry in self.denied:
+            barred, slash, which = entry.lower().partition("/")
+            if kind == barred and (not slash or version == canonical(which)):
+                return True
+        return False
 
     async def _opened(self, component: Component) -> Loaded:
         try:

@@ -1,0 +1,89 @@
+"""Components from their manifests to open drivers."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from pillion.contracts.words import Refused
+from pillion.host.catalogue import Catalogue
+from pillion.host.components import Loader, LoadError
+from pillion.host.telemetry import Metrics
+from pillion.plug.component import Component as Driver
+from pillion.plug.component import driver
+from pillion.resources.component import Component, Setting
+from pillion.resources.references import Templates
+from pillion.testing.clock import HandClock
+from pillion.toolbox import ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoSettings:
+    """Nothing to set."""
+
+
+@driver("state.refusing", settings=NoSettings, title="Refusing", status="stable")
+class RefusingStore(Driver[NoSettings]):
+    """Its server says no."""
+
+    async def open(self) -> None:
+        raise Refused("no")
+
+
+ROWS = {
+    "state.in-memory/v1": {"at": "pillion.drivers.state.memory:MemoryStore"},
+    "pubsub.in-memory/v1": {"at": "pillion.drivers.pubsub.memory:MemoryPubSub"},
+    "state.refusing/v1": {"at": f"{__name__}:RefusingStore"},
+}
+
+
+def loader(tmp_path: Path, *, denied: frozenset[str] = frozenset()) -> Loader:
+    return Loader(
+        app_id="shop",
+        namespace="default",
+        environ={},
+        catalogue=Catalogue(ROWS),
+        metrics=Metrics("shop"),
+        clock=HandClock(),
+        data_home=tmp_path,
+        templates=Templates("shop", "default", ids.uuid4),
+        denied=denied,
+    )
+
+
+def component(type_name: str = "state.in-memory", version: str = "v1", *settings: Setting) -> Component:
+    return Component(name="it", namespace="", type=type_name, version=version, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("entry", "type_name", "version"),
+    [
+        ("state.in-memory", "state.in-memory", "v1"),
+        ("state.in-memory", "state.IN-memory", "v1"),
+        ("State.In-Memory", "state.in-memory", "v1"),
+        ("state.in-memory/v1", "state.in-memory", "v1"),
+        ("state.in-memory/v1", "state.in-memory", "V0"),
+        ("state.other", "state.in-memory", ""),
+    ],
+)
+async def test_what_the_configuration_denies_is_not_loaded_however_it_is_spelled(
+    tmp_path: Path, entry: str, type_name: str, version: str
+) -> None:
+    ours = loader(tmp_path, denied=frozenset({entry}))
+    await ours.load([component(type_name, version)])
+    assert not ours.loaded
+
+
+async def test_what_is_not_denied_is_loaded(tmp_path: Path) -> None:
+    ours = loader(tmp_path, denied=frozenset({"state.in-memory/v2", "state.other"}))
+    await ours.load([component()])
+    assert len(ours.loaded) == 1
+    await ours.close()
+
+
+async def test_a_stand_in_that_cannot_be_opened_is_told_like_any_component(tmp_path: Path) -> None:
+    ours = loader(tmp_path)
+    ours.replace = lambda component, error: replace(component, type="state.refusing")
+    await ours.load([replace(component("state.refusing"), ignore_errors=True)])
+    with pytest.raises(LoadError, match=r"it \(state\.refusing/v1\)"):
+        await ours.load([component("state.refusing")])
