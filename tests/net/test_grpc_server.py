@@ -1,6 +1,7 @@
 """Our gRPC port under the official client library, and under raw frames."""
 
 import asyncio
+import socket
 import base64
 from typing import Any
 
@@ -426,6 +427,22 @@ async def test_a_unix_socket_is_served(tmp_path: Any) -> None:
     assert (await channel.unary(b"/echo.Echo/Unary", b"x")).message == b"x"
     async with grpc.aio.insecure_channel(f"unix:{path}") as official:
         assert await unary(official, "Unary")(b"y") == b"y"
+    await channel.close()
+    await server.close()
+    assert not (tmp_path / "grpc.sock").exists()
+
+
+async def test_a_unix_socket_is_taken_over_from_the_dead_and_not_from_the_living(tmp_path: Any) -> None:
+    path = str(tmp_path / "grpc.sock")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(path)
+    server, second = GrpcServer(Echo()), GrpcServer(Echo())
+    await server.listen_unix(path)
+    with pytest.raises(OSError, match="in use"):
+        await second.listen_unix(path)
+    await second.close()
+    channel = GrpcChannel(path=path)
+    assert (await channel.unary(b"/echo.Echo/Unary", b"x")).message == b"x"
     await channel.close()
     await server.close()
 

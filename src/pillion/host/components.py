@@ -25,6 +25,13 @@ from pillion.toolbox.clock import Clock
 from pillion.toolbox.tasks import Crew
 
 log = logging.getLogger("dapr.runtime.processor")
+_PROTECTING = frozenset(
+    (
+        "primaryencryptionkey", "secondaryencryptionkey", "allowedtopics", "protectedtopics", "publishingscopes",
+        "subscriptionscopes",
+    )
+)  # fmt: skip
+"""Metadata that protects something, and nothing where it is empty."""
 _REOPEN = Backoff(timedelta(seconds=0.2), timedelta(seconds=1))
 
 
@@ -139,6 +146,7 @@ class Loader:
         except (UnknownType, ExtraMissing) as error:
             raise LoadError(_failure(component, error, "CREATE_COMPONENT_FAILURE")) from error
         metadata = await self.resolved(component)
+        _check_protection(component, metadata)
         driver = cls(self._settings(component, cls, metadata), self._context(component, metadata))
         try:
             await self._attempt(component, driver)
@@ -232,6 +240,15 @@ class Loader:
             health=health,
             data_home=self.data_home,
         )
+
+
+def _check_protection(component: Component, metadata: Mapping[str, str]) -> None:
+    """A reference that leads nowhere must not turn off what it was to protect."""
+    for each in component.settings:
+        refers = each.secret is not None or each.env or each.name.lower().endswith("encryptionkey")
+        if refers and each.name.lower() in _PROTECTING and not metadata[each.name]:
+            why = f"{each.source}: {each.name} is empty, so it would protect nothing: give it a value or remove it"
+            raise LoadError(_failure(component, ValueError(why)))
 
 
 async def _shut(driver: Driver[Any]) -> None:

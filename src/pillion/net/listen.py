@@ -1,13 +1,11 @@
 """The way in: sockets that accept HTTP connections, and their orderly end."""
 
 import asyncio
-import errno
-import os
 import ssl
-import stat
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
+from pillion.net import sockets
 from pillion.net.http import HttpHandler, HttpLimits
 from pillion.net.http1.server import Http2Factory, ServerConnection, Site
 from pillion.net.wheel import Wheel
@@ -75,7 +73,7 @@ class HttpServer:
     async def listen_unix(self, path: str) -> None:
         """Accept on a unix socket; a socket left there by a process that is gone is replaced."""
         loop = asyncio.get_running_loop()
-        await _remove_stale(path)
+        await sockets.remove_stale(path)
         self._servers.append(
             await loop.create_unix_server(self._accept, path, ssl=self._tls, backlog=BACKLOG)
         )
@@ -92,7 +90,7 @@ class HttpServer:
         for server in self._servers:
             server.close()
         for path in self._paths:
-            _unlink(path)
+            sockets.unlink(path)
         self._paths.clear()
         self._drain()
         await self._wait_empty(grace)
@@ -142,26 +140,3 @@ class HttpServer:
         for transport in over:
             del self._others[transport]
         return self._others
-
-
-async def _remove_stale(path: str) -> None:
-    """Remove a socket nobody listens on; one that is in use stays, and binding it will fail."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    try:
-        transport, _ = await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, path)
-    except ConnectionRefusedError:
-        _unlink(path)
-    else:
-        transport.close()
-        raise OSError(errno.EADDRINUSE, f"address already in use: {path}")
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass

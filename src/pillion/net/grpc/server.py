@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from pillion.net import sockets
 from pillion.net.grpc.call import ServedCall
 from pillion.net.grpc.heads import Heads
 from pillion.net.http import Headers
@@ -102,6 +103,7 @@ class GrpcServer:
         self.calls: set[asyncio.Task[Any]] = set()
         """Handlers that wait for something."""
         self._listeners: list[asyncio.Server] = []
+        self._paths: list[str] = []
         self._emptied: asyncio.Future[None] | None = None
 
     async def listen(self, hosts: Sequence[str], port: int, *, tls: ssl.SSLContext | None = None) -> int:
@@ -127,7 +129,9 @@ class GrpcServer:
         )
 
     async def listen_unix(self, path: str) -> None:
-        """Serve a Unix socket."""
+        """Serve a Unix socket; one left there by a process that is gone is replaced."""
+        await sockets.remove_stale(path)
+        self._paths.append(path)
         self._listeners.append(await self.loop.create_unix_server(self._connection, path, backlog=1024))
 
     async def close(self, grace: float = 0.0) -> None:
@@ -135,6 +139,8 @@ class GrpcServer:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
+        while self._paths:
+            sockets.unlink(self._paths.pop())
         for connection in list(self.connections):
             connection.drain()
         if grace > 0:
