@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from pillion.contracts.words import Refused
+from pillion.host import mounts
 from pillion.host.catalogue import Catalogue
 from pillion.host.components import Loader, LoadError
 from pillion.host.telemetry import Metrics
 from pillion.plug.component import Component as Driver
 from pillion.plug.component import driver
 from pillion.resources.component import Component, Setting
+from pillion.resources.problems import Source
 from pillion.resources.references import Templates
 from pillion.testing.clock import HandClock
 from pillion.toolbox import ids
@@ -87,3 +89,29 @@ async def test_a_stand_in_that_cannot_be_opened_is_told_like_any_component(tmp_p
     await ours.load([replace(component("state.refusing"), ignore_errors=True)])
     with pytest.raises(LoadError, match=r"it \(state\.refusing/v1\)"):
         await ours.load([component("state.refusing")])
+
+
+@pytest.mark.parametrize(
+    ("type_name", "name", "env"),
+    [
+        ("state.in-memory", "primaryEncryptionKey", "NOT_SET"),
+        ("state.in-memory", "primaryEncryptionKey", ""),
+        ("pubsub.in-memory", "allowedTopics", "NOT_SET"),
+        ("pubsub.in-memory", "protectedtopics", "NOT_SET"),
+    ],
+)
+async def test_what_is_to_protect_and_has_no_value_keeps_the_component_out(
+    tmp_path: Path, type_name: str, name: str, env: str
+) -> None:
+    empty = Setting(name, None, None, env, Source("it.yaml", 7))
+    with pytest.raises(LoadError, match=f"it.yaml:7: {name} is empty"):
+        await loader(tmp_path).load([component(type_name, "v1", empty)])
+
+
+async def test_a_secondary_key_alone_encrypts_nothing_and_is_refused(tmp_path: Path) -> None:
+    ours = loader(tmp_path)
+    key = Setting("secondaryEncryptionKey", "00" * 16, None, "", Source("it.yaml", 7))
+    await ours.load([component("state.in-memory", "v1", key)])
+    with pytest.raises(LoadError, match="secondaryEncryptionKey without primaryEncryptionKey"):
+        mounts.state(ours.loaded, Metrics("shop"), app_id="shop", namespace="default")
+    await ours.close()

@@ -65,11 +65,18 @@ def state(
 
 
 def _sealer(loaded: Loaded) -> Sealer | None:
-    primary = _seal_key(loaded, "primaryEncryptionKey")
-    if primary is None:
+    primary, secondary = (
+        _seal_key(loaded, "primaryEncryptionKey"),
+        _seal_key(loaded, "secondaryEncryptionKey"),
+    )
+    if primary is None and secondary is None:
         return None
     try:
-        return Sealer(loaded.component.name, primary, _seal_key(loaded, "secondaryEncryptionKey"))
+        if primary is None:
+            raise KeyRefused(
+                "secondaryEncryptionKey without primaryEncryptionKey: values would be stored as they are"
+            )
+        return Sealer(loaded.component.name, primary, secondary)
     except (KeyRefused, ImportError) as error:
         component = loaded.component
         raise LoadError(f"process component {component.name} error: {error} ({component.source})") from error
