@@ -55,11 +55,11 @@ class Desk:
         command = [sys.executable, "-m", "pillion.cli.main", "run", "--no-multicast", *words]
         return self.stage.app(name, command, env=self.environ)
 
-    def say(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Another command, to its end."""
+    def say(self, *words: str, told: str = "") -> "subprocess.CompletedProcess[str]":
+        """Another command, to its end; `told` is what it reads."""
         command = [sys.executable, "-m", "pillion.cli.main", *words]
         return subprocess.run(
-            command, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60
+            command, env=self.environ, cwd=self.folder, capture_output=True, text=True, timeout=60, input=told
         )
 
     def listed(self) -> list[dict[str, Any]]:

@@ -238,6 +238,14 @@ def test_one_app_that_fails_leaves_the_others_running(desk: Desk, run_file: Path
     assert run.wait() == 1
 
 
+@pytest.mark.timeout(60)
+def test_a_run_file_may_come_by_standard_input(desk: Desk) -> None:
+    text = "version: 1\napps: [{appID: desk-in, appDirPath: ., command: [echo, from here]}]\n"
+    told = desk.say("run", "--no-multicast", "-f", "-", told=text)
+    assert told.returncode == 0
+    assert "== APP - desk-in == from here\n" in told.stdout
+
+
 def test_every_mistake_of_a_run_file_is_told_with_its_line(desk: Desk, run_file: Path) -> None:
     run_file.write_text("version: 1\napps:\n  - appID: a\n    appDirPath: nowhere\n    comand: [x]\n")
     told = desk.say("run", "-f", str(run_file))

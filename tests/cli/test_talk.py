@@ -11,6 +11,7 @@ from pillion.cli.command import Refusal
 from pillion.cli.instances import Instance
 from pillion.cli.options import Given, read
 from pillion.cli.payload import payload
+from pillion.cli.processes import Process
 from pillion.cli.records import Record
 
 PUBLISH = publish.COMMANDS[0].options
@@ -111,6 +112,12 @@ def test_a_sidecar_started_by_hand_is_known_by_its_command_line(
     words: list[str], found: list[str] | None
 ) -> None:
     assert instances._sidecar_args(words) == found
+
+
+def test_a_sidecar_without_metrics_is_listed_so() -> None:
+    process = Process(pid=1, parent=0, group=1, session=1, started="")
+    record = instances._from_flags(process, {"app-id": "a", "enable-metrics": "false"})
+    assert listing.row(Instance(record))["metricsEnabled"] is False
 
 
 def test_flags_of_a_command_line_are_read_at_a_glance() -> None:

@@ -26,7 +26,6 @@ class Instance:
 
     record: Record
     is_ours: bool = True
-    metrics_enabled: bool = True
 
     @property
     def app_id(self) -> str:
@@ -103,6 +102,7 @@ def _from_flags(process: processes.Process, flags: Mapping[str, str]) -> Record:
         http_port=_number(flags.get("dapr-http-port", "")) or 3500,
         grpc_port=_number(flags.get("dapr-grpc-port", "")) or 50001,
         metrics_port=_number(flags.get("metrics-port", "")) or 9090,
+        metrics_enabled=flags.get("enable-metrics", "") not in ("false", "False", "FALSE", "f", "F", "0"),
         app_port=_number(flags.get("app-port", "")),
         max_body_size=flags.get("max-body-size", "") or "4Mi",
         read_buffer_size=flags.get("read-buffer-size", "") or "4Ki",

@@ -51,7 +51,7 @@ def row(instance: Instance) -> Row:
         "httpPort": record.http_port,
         "grpcPort": record.grpc_port,
         "appPort": record.app_port,
-        "metricsEnabled": instance.metrics_enabled,
+        "metricsEnabled": record.metrics_enabled,
         "command": record.command,
         "age": instances.age(record.created),
         "created": created,

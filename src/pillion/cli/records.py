@@ -23,6 +23,7 @@ class Record:
     http_port: int = 0
     grpc_port: int = 0
     metrics_port: int = 0
+    metrics_enabled: bool = True
     app_port: int = 0
     app_pid: int = 0
     cli_pid: int = 0

@@ -16,6 +16,7 @@ from pillion.cli.records import Record
 from pillion.cli.sidecar import Sidecar, socket_path
 from pillion.toolbox.tasks import Crew
 
+SERVES_WITHIN = 20.0
 READY_WITHIN = 60.0
 DEPENDENCY_WITHIN = 300.0
 SIDECAR_GRACE = 12.0
@@ -139,17 +140,20 @@ class Ride:
             self._fail(f"the sidecar of {plan.app_id} could not be started: {error}")
             return False
         self._note()
+        return await self._sidecar_serves({self._sidecar.ended, self._asked})
+
+    async def _sidecar_serves(self, ends: "set[asyncio.Future[Any]]") -> bool:
+        """Wait until it can serve the app, which then finds it there; after a while the app is started all the same."""
         async with self._client() as sidecar:
-            until = asyncio.get_running_loop().time() + READY_WITHIN
+            until = asyncio.get_running_loop().time() + SERVES_WITHIN
             while not await sidecar.is_ready("/v1.0/healthz/outbound"):
-                if await self._first({self._sidecar.ended, self._asked}, _LOOK):
+                if await self._first(ends, _LOOK):
                     self._tell_end()
                     return False
                 if asyncio.get_running_loop().time() >= until:
-                    self._fail(
-                        f"the sidecar of {plan.app_id} is not ready after {READY_WITHIN:g} s: see its log"
-                    )
-                    return False
+                    said = f"the sidecar of {self.plan.app_id} does not serve after {SERVES_WITHIN:g} s: see its log"
+                    self._voice.warn(f"{said}; the app is started all the same")
+                    return True
         return True
 
     async def _start_app(self) -> bool:
