@@ -1,8 +1,8 @@
 """Our gRPC port under the official client library, and under raw frames."""
 
 import asyncio
-import socket
 import base64
+import socket
 from typing import Any
 
 import grpc
