@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from pillion.model.metadata import HealthProbe
 from pillion.ports.app import App
-from pillion.ports.telemetry import Telemetry
 from pillion.toolbox.clock import Clock
 
 log = logging.getLogger("dapr.runtime")
@@ -41,9 +40,7 @@ class HealthWatch:
     app: App
     probe: HealthProbe
     clock: Clock
-    telemetry: Telemetry
     changed: Callable[[bool], Awaitable[None]]
-    grpc: bool = False
     healthy: bool = False
     failures: int = 0
 
@@ -53,7 +50,6 @@ class HealthWatch:
             started = self.clock.monotonic()
             well = await self.app.is_healthy(self.probe.path, self.probe.timeout)
             spent = self.clock.monotonic() - started
-            self.telemetry.health_probed(well, spent, grpc=self.grpc)
             await self._judge(well)
             await self.clock.sleep(max(0.0, self.probe.interval - spent))
 
