@@ -182,7 +182,8 @@ def _leave(status: int) -> None:
 
 
 def _settle() -> None:
-    """What was made during start stays: keep it out of the collector's way."""
+    """What was made during start stays: keep it out of the collector's way, and no more what an earlier runtime left."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
