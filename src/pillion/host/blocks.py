@@ -59,13 +59,12 @@ class Blocks:
     gate: AppGate
     app: App | None
     app_tls: ssl.SSLContext | None
-    proxy: Proxy
+    proxies: tuple[Proxy, Proxy]
+    """For our own app's calls, and for those of other sidecars."""
     internal: GrpcApi
     peer_rpcs: PeerRpcs
     resolver: Resolver
-    names: Sequence[Names[Any]]
     peers: PeerCalls
-    links: Links
     outside: OutsideHttp
 
     async def pause(self) -> None:
@@ -91,13 +90,12 @@ class Blocks:
         await self.subscriptions.close()
         await self.resolver.close()
         await self.peer_rpcs.close()
+        for proxy in self.proxies:
+            await proxy.close()
         await self.peers.close()
         await self.outside.close()
         if self.app is not None:
             await self.app.close()
-        for driver in self.names:
-            await driver.close()
-            await driver.context.crew.close()
 
 
 def build(
@@ -146,6 +144,9 @@ def build(
     outputs = OutputBindings(bindings, metrics)
     state = mounts.state(loaded, metrics, app_id=flags.app_id, namespace=flags.namespace)
     peer_rpcs = PeerRpcs(invoke)
+    proxy, internal = (
+        _proxy(setup, invoke, links, gate, rpc, metrics, internal=each) for each in (False, True)
+    )
     services = Services(
         state=StateService(state, clock),
         pubsub=pubsub,
@@ -165,15 +166,11 @@ def build(
         gate=gate,
         app=app,
         app_tls=secure,
-        proxy=_proxy(setup, invoke, links, gate, rpc, metrics, internal=False),
-        internal=_internal(
-            peer_rpcs, _proxy(setup, invoke, links, gate, rpc, metrics, internal=True), metrics
-        ),
+        proxies=(proxy, internal),
+        internal=_internal(peer_rpcs, internal, metrics),
         peer_rpcs=peer_rpcs,
         resolver=resolver,
-        names=names,
         peers=peers,
-        links=links,
         outside=outside,
     )
 

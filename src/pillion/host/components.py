@@ -86,7 +86,7 @@ class Loader:
         while self.loaded:
             loaded = self.loaded.pop()
             log.info("Shutting down component %s", loaded.component.label)
-            await _shut(loaded.driver)
+            await shut(loaded.driver)
 
     async def _one(self, component: Component) -> None:
         try:
@@ -151,7 +151,7 @@ class Loader:
         try:
             await self._attempt(component, driver)
         except BaseException:
-            await _shut(driver)
+            await shut(driver)
             raise
         return Loaded(component, driver, metadata)
 
@@ -251,7 +251,8 @@ def _check_protection(component: Component, metadata: Mapping[str, str]) -> None
             raise LoadError(_failure(component, ValueError(why)))
 
 
-async def _shut(driver: Driver[Any]) -> None:
+async def shut(driver: Driver[Any]) -> None:
+    """Close a driver and end its tasks, whatever it says."""
     try:
         await driver.close()
     except Exception as error:  # the root of a driver's life: the others must still be closed

@@ -9,6 +9,7 @@ from typing import Any
 from pillion.contracts.names import Announced, Announcement, Names
 from pillion.contracts.words import DriverError
 from pillion.host.catalogue import Catalogue, ExtraMissing, UnknownType
+from pillion.host.components import shut
 from pillion.host.setup import Fatal, Setup
 from pillion.plug import settings
 from pillion.plug.component import Component, Context
@@ -39,7 +40,16 @@ async def open_resolvers(setup: Setup, catalogue: Catalogue) -> list[Names[Any]]
             found.append(await _opened(setup, catalogue, name, "v1", {}))
         except (ExtraMissing, DriverError) as error:
             log.warning("name resolution %s is off: %s", name, error)
+        except BaseException:
+            await close(found)
+            raise
     return found
+
+
+async def close(drivers: Sequence[Names[Any]]) -> None:
+    """Let the resolvers go."""
+    for driver in drivers:
+        await shut(driver)
 
 
 async def announce(drivers: Sequence[Names[Any]], who: Announcement, *, configured: bool) -> list[Announced]:
@@ -100,7 +110,11 @@ async def _opened(
     driver = cls(settings.read(cls.spec.settings, metadata, remark=remark), context)
     if not isinstance(driver, Names):
         raise UnknownType(f"{name} is not a name resolver")
-    await driver.open()
+    try:
+        await driver.open()
+    except BaseException:
+        await shut(driver)
+        raise
     log.info("Initialized name resolution to %s", name)
     return driver
 

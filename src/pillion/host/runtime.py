@@ -57,6 +57,7 @@ class Runtime:
         self._readiness = Readiness(flags.app_id, [RUNTIME], ["grpc-api-server", "http-server"])
         self._listeners = Listeners(flags, self._wheel)
         self._loader = self._made_loader()
+        self._names: Sequence[Names[Any]] = ()
         self._announced: list[Announced] = []
         self._blocks: Blocks | None = None
         extended = {"daprRuntimeVersion": DAPR_VERSION, "pillionVersion": __version__}
@@ -75,7 +76,7 @@ class Runtime:
         log.info("%s mode configured", flags.mode)
         log.info("app id: %s", flags.app_id)
         catalogue = self._loader.catalogue
-        names = await naming.open_resolvers(self._setup, catalogue)
+        self._names = names = await naming.open_resolvers(self._setup, catalogue)
         log.info("Loading components…")
         await self._loader.load(self._setup.resources.components)
         log.info("All outstanding components processed")
@@ -118,7 +119,7 @@ class Runtime:
 
     async def _serve(self, built: Blocks, names: Sequence[Names[Any]]) -> None:
         apis = Apis(self._setup, built.services, self._served())
-        await self._listeners.serve_grpc(apis.grpc(built.proxy))
+        await self._listeners.serve_grpc(apis.grpc(built.proxies[0]))
         self._readiness.ready("grpc-api-server")
         http = apis.http()
         await self._listeners.serve_http(http.handle)
@@ -170,8 +171,7 @@ class Runtime:
             else:
                 await built.pause()
 
-        grpc = self._setup.flags.app_protocol in ("grpc", "grpcs")
-        watch = HealthWatch(built.app, self._probe(), self._clock, self._metrics, changed, grpc=grpc)
+        watch = HealthWatch(built.app, self._probe(), self._clock, changed)
         self._crew.start(watch.run(), "app health")
         await well.wait()
 
@@ -208,6 +208,8 @@ class Runtime:
         if self._blocks is not None:
             await self._blocks.close()
             self._blocks = None
+        names, self._names = self._names, ()
+        await naming.close(names)
         await self._loader.close()
         await self._listeners.close_metrics()
         self._wheel.close()
