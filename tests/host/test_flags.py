@@ -12,6 +12,8 @@ from pillion.resources.configuration import (
     AccessControl,
     AppPolicy,
     Configuration,
+    MetricRule,
+    Metrics,
     Middleware,
     Mtls,
     Tracing,
@@ -280,6 +282,12 @@ def test_configuration_without_effect_is_told() -> None:
     ):
         assert part in text
     assert warnings(flags(), Configuration()) == ()
+
+
+def test_settings_of_metrics_that_change_nothing_are_told() -> None:
+    metrics = Metrics(record_error_codes=True, path_matching=("/a/{b}",), rules=(MetricRule("m", {}),))
+    lines = warnings(flags(), Configuration(metrics=metrics))
+    assert [line.split()[2].strip(":") for line in lines] == ["pathMatching", "rules", "recordErrorCodes"]
 
 
 def test_nothing_is_refused_where_nothing_is_asked_for() -> None:

@@ -82,7 +82,7 @@ FLAGS = (
     Flag("control-plane-namespace", default="default", help="The control plane's namespace"),
     Flag("log-level", default="info", help="debug, info, warn, error or fatal"),
     Flag("log-as-json", "bool", "false", "Write the log as JSON"),
-    Flag("log-file", help="Write the log to this file as well"),
+    Flag("log-file", help="Write the log to this file instead of standard output"),
     Flag("version", "bool", "false", "Print the version and exit"),
     Flag("build-info", "bool", "false", "Print how it was built and exit"),
     Flag("wait", "bool", "false", "Wait until a sidecar is ready for calls and exit"),
@@ -515,6 +515,7 @@ def _is_asked(flags: Flags, name: str) -> bool:
 
 
 def _idle_sections(configuration: Configuration) -> Iterable[str]:
+    metrics = configuration.metrics
     idle: tuple[tuple[bool, str, str], ...] = (
         (configuration.tracing.is_on, "tracing", "this version hands traces on but exports no spans"),
         (bool(configuration.http_pipeline), "httpPipeline", "middleware is not part of this version"),
@@ -522,6 +523,9 @@ def _idle_sections(configuration: Configuration) -> Iterable[str]:
         (configuration.features.get("HotReload", False), "features HotReload", _NO_RELOAD),
         ("workflow" in configuration.others, "workflow", "workflow is not part of this version"),
         ("wasm" in configuration.others, "wasm", "this runtime runs no wasm"),
+        (bool(metrics.path_matching), "metrics pathMatching", "paths are labelled by their routes"),
+        (bool(metrics.rules), "metrics rules", "labels are not rewritten"),
+        (metrics.record_error_codes, "metrics recordErrorCodes", "error codes are not counted"),
     )
     for is_set, section, reason in idle:
         if is_set:
