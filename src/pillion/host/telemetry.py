@@ -74,6 +74,7 @@ class Metrics:
             "http_healthprobes_roundtrip_latency", "Time of an app health probe, ms", "status"
         )
         self._http_series: dict[tuple[str, str, int], tuple[Cell, Cell, Histogram]] = {}
+        self._called_series: dict[tuple[str, str, int], tuple[Cell, Histogram, Histogram]] = {}
         self._in_bytes, self._out_bytes, self._received_bytes = (
             self._in.at(),
             self._out.at(),
@@ -103,13 +104,20 @@ class Metrics:
     def http_called(
         self, method: str, path: str, status: int, seconds: float, sent: int, received: int
     ) -> None:
-        if not self._paths:
-            path = ""
-        code = str(status)
-        self._called.at(method, path, code).value += 1
-        self._called_ms.at(method, path, code).observe(seconds * 1000)
-        self._sent.at(method, path, "").observe(sent)
+        series = self._called_series.get((method, path, status))
+        count, latency, outward = series or self._called_new(method, path, status)
+        count.value += 1
+        latency.observe(seconds * 1000)
+        outward.observe(sent)
         self._received_bytes.observe(received)
+
+    def _called_new(self, method: str, path: str, status: int) -> tuple[Cell, Histogram, Histogram]:
+        where = path if self._paths else ""
+        key = (method, where, str(status))
+        made = (self._called.at(*key), self._called_ms.at(*key), self._sent.at(method, where, ""))
+        if len(self._called_series) < MOST_SERIES:
+            self._called_series[method, path, status] = made
+        return made
 
     def health_probed(self, healthy: bool, seconds: float, *, grpc: bool) -> None:
         status = ("OK" if healthy else "Unavailable") if grpc else ("200" if healthy else "500")
@@ -162,6 +170,7 @@ class Metrics:
     # Invocation
 
     def _invocation(self, r: Registry) -> None:
+        self._answer_series: dict[tuple[str, int, bool], tuple[Cell, Histogram]] = {}
         name = "runtime_service_invocation_"
         self._req_sent = r.counter(
             f"{name}req_sent_total", "Invocations sent to other sidecars", "dst_app_id", "type"
@@ -207,9 +216,18 @@ class Metrics:
         self._res_sent.at(app_id, str(status)).value += 1
 
     def answer_received(self, app_id: str, status: int, streaming: bool, seconds: float) -> None:
+        series = self._answer_series.get((app_id, status, streaming))
+        count, latency = series or self._answer_new(app_id, status, streaming)
+        count.value += 1
+        latency.observe(seconds * 1000)
+
+    def _answer_new(self, app_id: str, status: int, streaming: bool) -> tuple[Cell, Histogram]:
         code = str(status)
-        self._res_recv.at(app_id, code, "streaming" if streaming else "unary").value += 1
-        self._res_ms.at(app_id, code).observe(seconds * 1000)
+        count = self._res_recv.at(app_id, code, "streaming" if streaming else "unary")
+        made = (count, self._res_ms.at(app_id, code))
+        if len(self._answer_series) < MOST_SERIES:
+            self._answer_series[app_id, status, streaming] = made
+        return made
 
     def access_decided(self, scope: str, allowed: bool) -> None:
         (self._allowed if allowed else self._blocked)[scope].at("", "").value += 1

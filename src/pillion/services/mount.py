@@ -44,7 +44,10 @@ class Mount(Generic[D]):
         started = time.perf_counter()
         ok = False
         try:
-            result = await self.perform(call, operation, work)
+            if self.guard is None and self.driver.immediate:
+                result = await work()
+            else:
+                result = await self.perform(call, operation, work)
             ok = True
         finally:
             self.instrument(operation, ok, time.perf_counter() - started)

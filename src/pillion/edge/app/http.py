@@ -38,6 +38,7 @@ _CONNECTION = frozenset(
         b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     )
 )  # fmt: skip
+_LOOKED_AT = _CONNECTION | {b"content-type", b"user-agent", b"accept-encoding", b"range"}
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.~%\-!$&'()*+,;=:@]*")
 
 
@@ -84,17 +85,16 @@ class HttpApp:
         except BaseException:
             self._slots.give()
             raise
-        unpack = unpack and _is_gzip(answer)
+        headers, content_type, packed = _kept(answer.headers, unpack=unpack, announced=verb == "HEAD")
+        body = answer.body
+        if isinstance(body, bytes) and not packed:
+            self._slots.give()
+            return Outcome(answer.status, headers, body, content_type)
         try:
-            body = passed_on(answer.body, unpack=unpack, ended=_once(self._slots.give))
+            body = passed_on(body, unpack=packed, ended=_once(self._slots.give))
         except ValueError as error:
             raise AppUnreachable(self._trouble(verb, target, error)) from error
-        return Outcome(
-            answer.status,
-            _kept(answer.headers, unpacked=unpack, announced=verb == "HEAD"),
-            body,
-            _first(answer.headers, b"content-type"),
-        )
+        return Outcome(answer.status, headers, body, content_type)
 
     async def settings(self) -> Mapping[str, object] | None:
         """See `App.settings`."""
@@ -251,20 +251,27 @@ class HttpApp:
 
     def _fields(self, invocation: Invocation) -> tuple[Headers, bool]:
         """The request's headers, and whether gzip was asked for by us rather than by the caller."""
-        named = _named_by_connection(invocation.headers)
+        headers = _from_rpc(invocation.headers) if invocation.from_grpc else invocation.headers
+        if named := _named_by_connection(headers):
+            headers = [pair for pair in headers if pair[0] not in named]
         fields: Headers = []
         agent = encoding = False
         content_type = invocation.content_type.encode("latin-1", "replace")
-        headers = _from_rpc(invocation.headers) if invocation.from_grpc else invocation.headers
-        for name, value in headers:
-            if name in _CONNECTION or name in named or name[:1] == b":" or name.endswith(b"-bin"):
+        for pair in headers:
+            name = pair[0]
+            if name in _LOOKED_AT:
+                if name in _CONNECTION:
+                    continue
+                if name == b"content-type":
+                    content_type = content_type or pair[1]
+                    continue
+                if name == b"user-agent":
+                    agent = True
+                else:
+                    encoding = True
+            elif name[:1] == b":" or name[-4:] == b"-bin":
                 continue
-            if name == b"content-type":
-                content_type = content_type or value
-                continue
-            agent = agent or name == b"user-agent"
-            encoding = encoding or name in (b"accept-encoding", b"range")
-            fields.append((name, value))
+            fields.append(pair)
         if content_type:
             fields.append((b"content-type", content_type))
         if not agent:
@@ -311,16 +318,32 @@ def _once(act: Any) -> Any:
     return once
 
 
-def _kept(headers: Headers, *, unpacked: bool, announced: bool) -> Pairs:
-    """The answer's headers without those of the connection; the length stays where there is no body to measure."""
-    named = _named_by_connection(headers)
-    return [
-        (name, value)
-        for name, value in headers
-        if (name not in _CONNECTION or (announced and name == b"content-length"))
-        and name not in named
-        and not (unpacked and name == b"content-encoding")
-    ]
+def _kept(headers: Headers, *, unpack: bool, announced: bool) -> tuple[Pairs, str, bool]:
+    """The answer's headers without those of the connection, its content type, and whether its body is to be unpacked.
+
+    The length stays where there is no body to measure (`announced`).
+    """
+    kept: Pairs = []
+    content_type, coding = "", b""
+    named: frozenset[bytes] = _NOBODY
+    for pair in headers:
+        name = pair[0]
+        if name == b"content-type":
+            content_type = content_type or pair[1].decode("latin-1")
+        elif name == b"content-encoding":
+            coding = coding or pair[1].lower()
+        elif name in _CONNECTION:
+            if name == b"connection":
+                named = _named_by_connection(headers)
+            if not (announced and name == b"content-length"):
+                continue
+        kept.append(pair)
+    packed = unpack and coding == b"gzip"
+    if named or packed:
+        kept = [
+            pair for pair in kept if pair[0] not in named and not (packed and pair[0] == b"content-encoding")
+        ]
+    return kept, content_type, packed
 
 
 def _from_rpc(metadata: Pairs) -> Pairs:
@@ -348,10 +371,6 @@ _NOBODY: frozenset[bytes] = frozenset()
 
 def _is_gzip(answer: Response) -> bool:
     return (answer.header(b"content-encoding") or b"").lower() == b"gzip"
-
-
-def _first(headers: Headers, wanted: bytes) -> str:
-    return next((value.decode("latin-1") for name, value in headers if name == wanted), "")
 
 
 def _size(body: Body) -> int:

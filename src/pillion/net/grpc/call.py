@@ -488,12 +488,13 @@ class ServedCall(Exchange):
     async def send(self, message: bytes, *, end: bool = False) -> None:
         if self.gone or self.local_closed:
             raise self._verdict or RpcError(Code.CANCELLED, "context canceled")
-        self._push(message)
-        self._sent += len(message)
         if end:
-            self._end(Code.OK, "", b"", self._trailers)
+            self._reply(message)
+            self._sent += len(message)
             self._finished = True
             return
+        self._push(message)
+        self._sent += len(message)
         while self.pending_bytes > HIGH_WATER and not self.gone:
             self._writer = self.connection.site.loop.create_future()
             await self._writer
