@@ -156,3 +156,20 @@ async def test_calls_are_counted_on_the_way_out() -> None:
     assert 'dapr_runtime_service_invocation_req_sent_total{app_id="a",dst_app_id="b",type="unary"} 1' in (
         text if isinstance(text, str) else text.decode()
     )
+
+
+async def test_a_call_over_grpc_cannot_climb_out_of_what_lies_outside() -> None:
+    bench = Bench()
+    wild = Invocation(
+        "http://api.test", "public/../../admin", "GET", [], b"", query="a b\r\nx: y", from_grpc=True
+    )
+    await bench.service.invoke(wild)
+    assert bench.others.tried == ["http://api.test"]
+    assert wild.method == "admin" and wild.query == "a%20b%0D%0Ax:%20y"
+
+
+async def test_a_method_that_holds_a_question_mark_reaches_nobody_outside() -> None:
+    bench = Bench()
+    with pytest.raises(ApiError, match="forbidden character"):
+        await bench.service.invoke(Invocation("http://api.test", "a?b", "GET", [], b"", from_grpc=True))
+    assert not bench.others.tried

@@ -99,6 +99,9 @@ class InvokeService:
         """Carry a call of our own app. `invocation.app_id` is the target as it was written."""
         asked = invocation.app_id
         try:
+            if invocation.from_grpc:  # over HTTP the URL's path and query were read so far already
+                invocation.method = rules.checked(invocation.method)
+                invocation.query = rules.query(invocation.query)
             endpoint = self._endpoints.get(asked)
             if endpoint is not None:
                 return await self._out(asked, endpoint, invocation)
@@ -106,9 +109,6 @@ class InvokeService:
             if whom.url:
                 return await self._out(asked, Endpoint(whom.url), invocation)
             invocation.app_id, invocation.namespace = whom.app_id, whom.namespace
-            if invocation.from_grpc:
-                invocation.method = rules.checked(invocation.method)
-                invocation.query = rules.query(invocation.query)
             if whom.app_id == self._app_id and whom.namespace == self._namespace:
                 return await self._self(invocation)
             return await self._remote(whom, invocation)
@@ -137,6 +137,7 @@ class InvokeService:
         body: Body,
         *,
         deadline: float | None = None,
+        trace: str = "",
     ) -> Outcome:
         """A call that came in over HTTP: `path` is the method as it stood in the URL, still escaped.
 
@@ -152,7 +153,7 @@ class InvokeService:
         content_type = _first(headers, b"content-type")
         invocation = Invocation(
             asked, method, verb, rules.forwarded(headers), body,
-            query=query, content_type=content_type, deadline=deadline,
+            query=query, content_type=content_type, deadline=deadline, trace=trace,
         )  # fmt: skip
         outcome = await self.invoke(invocation)
         outcome.headers = rules.returned(outcome.headers)
@@ -218,6 +219,8 @@ class InvokeService:
                     raise
                 await self._clock.sleep(1)
                 continue
+            if rules.WANTS_EVENTS in invocation.headers and 100 <= outcome.status < 400:
+                outcome.headers = rules.as_events(outcome.headers)
             self._telemetry.answer_received(whom.app_id, outcome.status, False, time.perf_counter() - started)
             return outcome
 
