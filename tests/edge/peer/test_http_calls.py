@@ -156,6 +156,7 @@ async def test_each_event_of_a_stream_arrives_at_once() -> None:
             "GET", "/v1.0/invoke/back/method/events", b"", [(b"accept", b"text/event-stream")]
         )
         assert answer.header(b"content-type") == b"text/event-stream"
+        assert answer.header(b"cache-control") == b"no-cache"
         assert isinstance(answer.body, Stream)
         for number in range(3):
             app.streams[0].push(b"data: %d\n\n" % number)

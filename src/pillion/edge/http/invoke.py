@@ -55,11 +55,23 @@ class Invocations:
         try:
             outcome = await self._service.http(
                 app_id, path, request.method.decode("latin-1"), ask.query, request.headers, request.body,
-                deadline=ask.call.deadline,
+                deadline=ask.call.deadline, trace=ask.call.trace,
             )  # fmt: skip
         except BodyTooLarge as error:
             raise ApiError(DIRECT_INVOKE, app_id=app_id, why=str(error)) from error
+        if isinstance(outcome.body, Stream) and outcome.is_http and outcome.status < 400:
+            _as_events(ask, outcome)
         return await rendered(outcome)
+
+
+def _as_events(ask: Ask, outcome: Outcome) -> None:
+    """Server-sent events, asked for and sent, are named so and kept by no cache on the way."""
+    if not ask.header(b"accept").startswith("text/event-stream"):
+        return
+    kind = next((value for name, value in outcome.headers if name == b"content-type"), b"text/event-stream")
+    if kind.startswith(b"text/event-stream"):
+        kept = [pair for pair in outcome.headers if pair[0] not in (b"content-type", b"cache-control")]
+        outcome.headers = [*kept, (b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
 
 
 async def rendered(outcome: Outcome) -> Reply:
@@ -95,7 +107,10 @@ def _http(outcome: Outcome) -> Reply:
     for name, _ in headers:
         if name == b"content-type":
             return Reply(status, headers, body)
-    headers.append(JSON_TYPE if status >= 400 else (b"content-type", _sniffed(body)))
+    if status >= 400:
+        headers.append(JSON_TYPE)
+    elif body != b"":
+        headers.append((b"content-type", _sniffed(body)))
     return Reply(status, headers, body)
 
 
