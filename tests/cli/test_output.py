@@ -1,6 +1,7 @@
 """What processes write, as a person sees it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,14 @@ def test_the_runs_own_sentences_can_be_json(capfd: pytest.CaptureFixture[str]) -
     Voice(as_json=True).warn("odd")
     told = json.loads(capfd.readouterr().out)
     assert (told["level"], told["msg"]) == ("warning", "odd")
+
+
+def test_on_a_terminal_each_app_has_its_colour_unless_nobody_wants_any(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    voice = Voice(environ={})
+    assert len({voice.colour(number) for number in range(5)}) == 5
+    Sink("== APP == ", voice.colour(0)).line(b"hello")
+    assert capfd.readouterr().out == "\x1b[34m== APP == hello\x1b[0m\n"
+    assert Voice(environ={"NO_COLOR": "1"}).colour(0) == ""

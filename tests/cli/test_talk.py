@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from pillion.cli import instances, invoke, publish
 from pillion.cli import list as listing
@@ -96,6 +97,17 @@ def test_nothing_running_is_said_in_every_shape(say: Any, monkeypatch: pytest.Mo
     assert say("list")[1] == "No Dapr instances found.\n"
     assert json.loads(say("list", "-o", "json")[1]) == []
     assert say("list", "-o", "yaml")[1] == "[]\n"
+
+
+def test_a_list_as_yaml_says_the_same_as_json() -> None:
+    rows = [listing.row(instance(command='say "a: b"', http_port=1)), listing.row(instance("b"))]
+    assert yaml.safe_load(listing._yaml(rows)) == json.loads(listing._json(rows)) == rows
+
+
+def test_a_long_path_in_a_table_keeps_its_end() -> None:
+    shown = listing._table([listing.row(instance(app_log_path="/very" * 20 + "/a.log"))])
+    assert "..." in shown
+    assert "/a.log" in shown
 
 
 @pytest.mark.parametrize(
