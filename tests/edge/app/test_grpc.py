@@ -27,6 +27,7 @@ class Served:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, bytes, dict[str, Any]]] = []
+        self.tokens: list[str] = []
         self.answers: dict[str, bytes | grpc.StatusCode] = {}
         self.trailers: list[tuple[str, Any]] = []
         self.deadlines: list[float | None] = []
@@ -52,6 +53,9 @@ class Served:
     def _method(self, name: str) -> Any:
         async def serve(message: bytes, context: Any) -> bytes:
             self.asked.append((name, message, dict(context.invocation_metadata())))
+            self.tokens += [
+                str(value) for key, value in context.invocation_metadata() if key == "dapr-api-token"
+            ]
             self.deadlines.append(context.time_remaining())
             await context.send_initial_metadata((("x-initial", "i"),))
             context.set_trailing_metadata(tuple(self.trailers))
@@ -345,3 +349,9 @@ async def test_the_apps_status_is_an_outcome_with_its_details(app: GrpcApp, serv
 async def test_an_app_that_is_unavailable_by_its_own_word_is_an_outcome(app: GrpcApp, served: Served) -> None:
     served.answers["OnInvoke"] = grpc.StatusCode.UNAVAILABLE
     assert (await app.invoke(invocation())).status == 14
+
+
+async def test_the_apps_token_takes_the_place_of_one_the_caller_sent(app: GrpcApp, served: Served) -> None:
+    served.answers["OnInvoke"] = b""
+    await app.invoke(invocation((b"dapr-api-token", b"guessed")))
+    assert served.tokens == ["s3cret"]

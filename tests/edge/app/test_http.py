@@ -446,3 +446,11 @@ async def test_an_app_that_speaks_http2_without_upgrade_is_called_all_the_same(n
     await app.close()
     await server.close()
     wheel.close()
+
+
+async def test_the_apps_token_takes_the_place_of_one_the_caller_sent(
+    connect: Connect, plain: PlainApp
+) -> None:
+    await connect(token="s3cret").invoke(invocation("m", (b"dapr-api-token", b"guessed")))
+    await connect().invoke(invocation("m", (b"dapr-api-token", b"passed on")))
+    assert [asked.header("dapr-api-token") for asked in plain.asked] == [["s3cret"], ["passed on"]]

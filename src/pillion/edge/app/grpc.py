@@ -74,7 +74,9 @@ class GrpcApp:
         request.data.type_url = invocation.type_url
         request.http_extension.verb = _verb(invocation.verb)
         request.http_extension.querystring = invocation.query
-        metadata = list(_metadata(invocation))
+        metadata = _metadata(invocation)
+        if self._token:  # ours goes in the place of one that the caller sent along
+            metadata = [pair for pair in metadata if pair[0] != b"dapr-api-token"]
         try:
             reply = await self._call(_CALLBACK + b"OnInvoke", request.SerializeToString(), metadata)
         except RpcError as error:

@@ -276,7 +276,8 @@ class HttpApp:
             fields.append((b"content-type", content_type))
         if not agent:
             fields.insert(0, self._agent)
-        fields += self._token
+        if self._token:  # ours in the place of one that the caller sent along
+            fields = [pair for pair in fields if pair[0] != b"dapr-api-token"] + self._token
         unpack = not encoding and invocation.verb != "HEAD"
         if unpack:
             fields.append(_GZIP)
