@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-_HTTP_VERSIONS: Final = {
+_VERSIONS: Final = {
     "v1.0": "v1", "v1.0-alpha1": "v1alpha1", "v1.0-alpha2": "v1alpha2", "v1.0-beta1": "v1beta1",
 }  # fmt: skip
 
@@ -23,14 +23,14 @@ def gate(
 ) -> Callable[[str], bool] | None:
     """A test of group names (`state.v1`) for one transport, None when nothing is restricted.
 
-    A deny rule wins; a non-empty allow list admits only what it names. HTTP rules may spell versions as paths do (`v1.0`).
-    Health is always served.
+    A deny rule wins; a non-empty allow list admits only what it names. Rules may spell versions as paths do (`v1.0`), and
+    case does not matter: a slip must not open what a rule was to close. Health is always served.
     """
     mine = [rule for rule in allowed if rule.protocol.lower() in ("", protocol)]
     barred = [rule for rule in denied if rule.protocol.lower() in ("", protocol)]
     if not mine and not barred:
         return None
-    yes, no = _groups(mine, protocol), _groups(barred, protocol)
+    yes, no = _groups(mine), _groups(barred)
 
     def admits(group: str) -> bool:
         name = group.partition(".")[0]
@@ -43,9 +43,7 @@ def gate(
     return admits
 
 
-def _groups(rules: Iterable[ApiRule], protocol: str) -> frozenset[str]:
+def _groups(rules: Iterable[ApiRule]) -> frozenset[str]:
     """`name.version`, or `name.` for every version."""
-    return frozenset(
-        f"{rule.name}.{_HTTP_VERSIONS.get(rule.version, rule.version) if protocol == 'http' else rule.version}"
-        for rule in rules
-    )
+    spelled = ((rule.name.lower(), rule.version.lower()) for rule in rules)
+    return frozenset(f"{name}.{_VERSIONS.get(version, version)}" for name, version in spelled)
