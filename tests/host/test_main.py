@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +32,11 @@ def test_the_runtime_before_a_restart_is_collected() -> None:
     del runtime
     main._settle()
     assert gone() is None
+
+
+def test_a_log_file_that_cannot_be_written_is_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    status = main.run(["--app-id", "shop", "--log-file", str(tmp_path / "file" / "log")], {})
+    assert status == 1 and "cannot be written: " in capsys.readouterr().out

@@ -53,9 +53,13 @@ def run(args: Sequence[str], environ: Mapping[str, str]) -> int:
         return 0
     if flags.wait:
         return _wait(flags)
-    handler = logs.configure(
-        app_id=flags.app_id, level=flags.log_level, as_json=flags.log_as_json, file=flags.log_file
-    )
+    try:
+        handler = logs.configure(
+            app_id=flags.app_id, level=flags.log_level, as_json=flags.log_as_json, file=flags.log_file
+        )
+    except OSError as error:
+        said = f"the log file {flags.log_file} cannot be written: {error.strerror}. Choose another with --log-file"
+        return _refused(FlagError([said], status=1))
     try:
         return _loop(Process(flags, environ).run())
     finally:
