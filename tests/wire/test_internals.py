@@ -108,7 +108,10 @@ def test_the_caches_stay_bounded() -> None:
     codec = Codec()
     for number in range(5000):
         codec.leading(invocation([(b"x", str(number).encode())]), b"")
+        codec.read_leading(codec.leading(Invocation("b", str(number), "GET", []), b""))
+        codec.read_answer(codec.answer(Outcome(200, [(b"x", str(number).encode())]), b""))
     assert len(codec._made) <= 2048
+    assert max(len(each) for each in (codec._blocks, codec._asked, codec._answered, codec._starts)) <= 256
 
 
 def test_binary_values_travel_as_base64_text_and_odd_ones_as_utf8() -> None:
@@ -128,7 +131,7 @@ def test_binary_values_travel_as_base64_text_and_odd_ones_as_utf8() -> None:
 
 def test_a_second_request_that_begins_alike_reads_the_same() -> None:
     codec = Codec()
-    for trace in (b"a", b"b", b"c"):
+    for trace in (b"a", b"b", b"b", b"c"):
         sent = [*PLAIN, (b"traceparent", trace), (b"x-last", b"1")]
         read = codec.read_leading(codec.leading(invocation(sent), b"")).invocation.headers
         assert sorted(read) == sorted(sent)
@@ -154,3 +157,26 @@ def test_a_call_of_a_grpc_app_is_known_by_its_content_type() -> None:
 def test_a_status_out_of_every_range_is_malformed() -> None:
     with pytest.raises(Malformed):
         Codec().read_response(internals.InternalInvokeResponse(status={"code": -1}).SerializeToString())
+
+
+def test_a_head_that_comes_again_reads_as_the_first_time_and_is_nobody_elses() -> None:
+    codec = Codec()
+    message = codec.leading(invocation([(b"x-h", b"1")]), b"one")
+    first = codec.read_leading(message)
+    first.invocation.headers.append((b"mine", b"1"))
+    first.invocation.method = "changed"
+    again = codec.read_leading(codec.leading(invocation([(b"x-h", b"1")]), b"two"))
+    assert (again.invocation.method, again.invocation.headers, again.data) == (
+        "orders/1",
+        [(b"x-h", b"1")],
+        b"two",
+    )
+    assert (again.invocation.verb, again.invocation.query, again.invocation.content_type) == (
+        "PUT",
+        "q=1",
+        "text/plain",
+    )
+    answer = codec.answer(Outcome(200, [(b"x", b"1")], content_type="a/b"), b"x")
+    codec.read_answer(answer).outcome.headers.clear()
+    outcome = codec.read_answer(answer).outcome
+    assert (outcome.status, outcome.headers, outcome.content_type) == (200, [(b"x", b"1")], "a/b")

@@ -16,8 +16,8 @@ every function here against the C-backed classes.
 
 from binascii import Error as NotBase64
 from binascii import a2b_base64, b2a_base64
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 from pillion.model.invoke import Invocation, Outcome, Pairs
 from pillion.wire.scan import (
@@ -33,6 +33,9 @@ from pillion.wire.scan import (
     varint,
 )
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 _PLAIN_STATUS: Final = {b"\x08" + varint(code): code for code in range(600)}
 """A status without text, as its message's bytes."""
 _STATUS: Final = {code: data for data, code in _PLAIN_STATUS.items()}
@@ -44,6 +47,8 @@ _CHANGING: Final = frozenset(
     (b"traceparent", b"tracestate", b"baggage", b"grpc-trace-bin", b"content-length")
 )
 """Headers whose values rarely come twice: kept out of the caches."""
+_NEVER_TWICE: Final = _CHANGING - {b"content-length"}
+"""With one of these a head is not worth remembering as a whole."""
 _NO_PAYLOAD: Final = -1
 _SHORT: Final = 120
 """Name and value of an entry whose three lengths fit one byte each."""
@@ -93,6 +98,9 @@ class Codec:
         self._read: dict[bytes, Pairs] = {}
         self._starts: dict[bytes, _Start] = {}
         self._types: dict[bytes, str] = {}
+        self._blocks: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
+        self._asked: dict[bytes, Invocation] = {}
+        self._answered: dict[bytes, Outcome] = {}
         self._kinds: dict[str, bytes] = {}
         self._ends: dict[bytes, tuple[str, str, str]] = {}
 
@@ -114,7 +122,16 @@ class Codec:
         start, stop, payload, seq = _parts(data)
         if start < 0:
             raise Malformed("request does not contain the required fields in the leading chunk")
-        invocation, _ = self._request(data, start, stop)
+        head = data[start:stop]
+        known = self._asked.get(head)
+        if known is not None:
+            made = Invocation("", known.method, known.verb, known.headers.copy())
+            made.query, made.content_type = known.query, known.content_type
+            made.type_url, made.from_grpc = known.type_url, known.from_grpc
+            return Leading(made, payload, seq)
+        invocation, _ = self._request(head, 0, len(head))
+        if len(head) <= _LONGEST_START and _may_come_again(invocation.headers):
+            _bounded(self._asked)[head] = replace(invocation, headers=invocation.headers.copy())
         return Leading(invocation, payload, seq)
 
     def read_request(self, data: bytes) -> tuple[Invocation, bytes]:
@@ -207,7 +224,17 @@ class Codec:
         start, stop, payload, seq = _parts(data)
         if start < 0:
             raise Malformed("response does not contain the required fields in the leading chunk")
-        outcome, _ = self._read_response(data, start, stop)
+        head = data[start:stop]
+        known = self._answered.get(head)
+        if known is not None:
+            made = Outcome(known.status, known.headers.copy(), content_type=known.content_type)
+            return Opening(made, payload, seq)
+        outcome, _ = self._read_response(head, 0, len(head))
+        plain = outcome.is_http and not (
+            outcome.trailers or outcome.message or outcome.details or outcome.type_url
+        )
+        if plain and len(head) <= _LONGEST_START and _may_come_again(outcome.headers):
+            _bounded(self._answered)[head] = replace(outcome, headers=outcome.headers.copy())
         return Opening(outcome, payload, seq)
 
     def read_response(self, data: bytes) -> tuple[Outcome, bytes]:
@@ -269,15 +296,24 @@ class Codec:
     def _kind(self, content_type: str) -> bytes:
         """A content type as the second field of an answer's message."""
         made = prefixed(b"\x12", content_type.encode()) if content_type else b""
-        if len(self._kinds) >= _MOST_STARTS:
-            self._kinds.clear()
         if len(made) <= _LONGEST_CACHED:
-            self._kinds[content_type] = made
+            _bounded(self._kinds)[content_type] = made
         return made
 
     # Header maps
 
     def _map(self, tag: bytes, pairs: Pairs) -> bytes:
+        if tag != b"\x12" or not _may_come_again(pairs):
+            return self._entries(tag, pairs)
+        key = tuple(pairs)
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._entries(tag, pairs)
+            if len(block) <= _LONGEST_START:
+                _bounded(self._blocks)[key] = block
+        return block
+
+    def _entries(self, tag: bytes, pairs: Pairs) -> bytes:
         made = self._made
         parts: list[bytes] = []
         changing: list[bytes] = []
@@ -310,6 +346,17 @@ class Codec:
                 self._read.clear()
             self._read[data] = entry
         return entry
+
+
+def _may_come_again(pairs: Pairs) -> bool:
+    return _NEVER_TWICE.isdisjoint([name for name, _ in pairs])
+
+
+def _bounded(known: dict[K, V]) -> dict[K, V]:
+    """Ready to take one more."""
+    if len(known) >= _MOST_STARTS:
+        known.clear()
+    return known
 
 
 def piece(data: bytes, seq: int) -> bytes:
