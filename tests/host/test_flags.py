@@ -312,3 +312,20 @@ def test_middleware_that_guards_is_refused_if_it_would_be_loaded() -> None:
     loaded = Component(name="guard", namespace="", type="middleware.http.bearer", version="v1")
     assert refusals(flags(), configuration) == ()
     assert "guards calls" in refusals(flags(), configuration, [loaded])[0]
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}, "OTEL_EXPORTER_OTLP_ENDPOINT: without effect"),
+        ({"DAPR_COMPONENTS_SOCKETS_FOLDER": "/s"}, "no pluggable components"),
+        ({"DAPR_TRUST_ANCHORS": "pem"}, "DAPR_TRUST_ANCHORS, DAPR_SENTRY_TOKEN_FILE: without effect"),
+    ],
+)
+def test_a_variable_without_effect_is_told(environ: dict[str, str], said: str) -> None:
+    (line,) = warnings(flags(**environ))
+    assert said in line
+
+
+def test_variables_that_ask_for_nothing_are_passed_over() -> None:
+    assert warnings(flags(OTEL_SERVICE_NAME="s", OTEL_EXPORTER_OTLP_ENDPOINT="", DAPR_TRUST_ANCHORS="")) == ()

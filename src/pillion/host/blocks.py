@@ -117,7 +117,11 @@ def build(
     rpc = channel.grpc_channel(flags, secure, wheel)
     app = channel.open_app(flags, secure, rpc, metrics, wheel)
     gate, resolver = AppGate(app), Resolver(names, clock)
-    links = Links(_dialler(setup, wheel), idle=flags.grpc_max_conn_idle.total_seconds())
+    links = Links(
+        _dialler(setup, wheel),
+        idle=flags.grpc_max_conn_idle.total_seconds(),
+        every=max(1.0, flags.grpc_conn_collector_interval.total_seconds()),
+    )
     peers, outside = PeerCalls(links), OutsideHttp(wheel)
     access = _access(setup, metrics)
     invoke = InvokeService(

@@ -180,7 +180,7 @@ class Flags:
     host_ip: str = ""
     trust_anchors: bytes = b""
     sentry_token_file: str = ""
-    components_sockets_folder: str = "/tmp/dapr-components-sockets"
+    components_sockets_folder: str = ""
     disable_h2c: bool = False
     grpc_max_conn_idle: timedelta = timedelta(minutes=3)
     grpc_conn_collector_interval: timedelta = timedelta(seconds=45)
@@ -429,8 +429,7 @@ def _environment(line: _Line, environ: Mapping[str, str]) -> dict[str, Any]:
         "host_ip": environ.get("DAPR_HOST_IP", ""),
         "trust_anchors": environ.get("DAPR_TRUST_ANCHORS", "").encode(),
         "sentry_token_file": environ.get("DAPR_SENTRY_TOKEN_FILE", ""),
-        "components_sockets_folder": environ.get("DAPR_COMPONENTS_SOCKETS_FOLDER")
-        or "/tmp/dapr-components-sockets",
+        "components_sockets_folder": environ.get("DAPR_COMPONENTS_SOCKETS_FOLDER", ""),
         "disable_h2c": environ.get("DAPR_HTTP_DISABLE_H2C", "").strip().lower() in _TRUTHY,
         "grpc_max_conn_idle": _variable(environ, "DAPR_GRPC_MAX_CONN_IDLE", timedelta(minutes=3)),
         "grpc_conn_collector_interval": _variable(
@@ -467,6 +466,7 @@ _NO_PLACEMENT = (
     "actors, workflow and jobs are not part of this version, placement and scheduler are not contacted"
 )
 _NO_CONTROL_PLANE = "this version does not speak to a control plane or certificate authority"
+_NO_EXPORT = "this version hands traces on but exports no spans"
 _NO_RELOAD = "resources are not reloaded while running in this version"
 _WITHOUT_EFFECT = (
     (_NO_PROFILER, ("enable-profiling", "profile-port")),
@@ -501,7 +501,17 @@ def warnings(flags: Flags, configuration: Configuration | None = None) -> tuple[
     for flag in FLAGS:
         if flag.deprecated and flag.name in flags.given:
             lines.append(f"Flag --{flag.name} has been deprecated, {flag.deprecated}")
-    return (*lines, *(_idle_sections(configuration) if configuration else ()))
+    return (*lines, *_idle_variables(flags), *(_idle_sections(configuration) if configuration else ()))
+
+
+def _idle_variables(flags: Flags) -> Iterable[str]:
+    exporters = sorted(name for name in flags.otel if name.endswith("_ENDPOINT") and flags.otel[name])
+    if exporters:
+        yield f"{', '.join(exporters)}: without effect, {_NO_EXPORT}"
+    if flags.components_sockets_folder:
+        yield "DAPR_COMPONENTS_SOCKETS_FOLDER: without effect, this version has no pluggable components"
+    if not flags.enable_mtls and (flags.trust_anchors or flags.sentry_token_file):
+        yield f"DAPR_TRUST_ANCHORS, DAPR_SENTRY_TOKEN_FILE: without effect, {_NO_CONTROL_PLANE}"
 
 
 def _is_asked(flags: Flags, name: str) -> bool:
@@ -517,7 +527,7 @@ def _is_asked(flags: Flags, name: str) -> bool:
 def _idle_sections(configuration: Configuration) -> Iterable[str]:
     metrics = configuration.metrics
     idle: tuple[tuple[bool, str, str], ...] = (
-        (configuration.tracing.is_on, "tracing", "this version hands traces on but exports no spans"),
+        (configuration.tracing.is_on, "tracing", _NO_EXPORT),
         (bool(configuration.http_pipeline), "httpPipeline", "middleware is not part of this version"),
         (bool(configuration.app_http_pipeline), "appHttpPipeline", "middleware is not part of this version"),
         (configuration.features.get("HotReload", False), "features HotReload", _NO_RELOAD),

@@ -33,9 +33,11 @@ class Link:
 class Links:
     """The channels by address. A channel that failed is dropped at once, so that the next call dials afresh."""
 
-    def __init__(self, dial: Dial, *, idle: float = IDLE) -> None:
+    def __init__(self, dial: Dial, *, idle: float = IDLE, every: float = SWEEP) -> None:
+        """A channel without calls for `idle` seconds is let go; looked for `every` so many."""
         self._dial = dial
         self._idle = idle
+        self._every = every
         self._links: dict[str, Link] = {}
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -50,7 +52,7 @@ class Links:
         if link is None:
             link = self._links[address] = Link(self._dial(address))
             if self._timer is None:
-                self._timer = self._loop.call_later(SWEEP, self._sweep)
+                self._timer = self._loop.call_later(self._every, self._sweep)
         link.calls += 1
         return link
 
@@ -91,4 +93,4 @@ class Links:
 
     def _sweep(self) -> None:
         self.sweep(self._loop.time())
-        self._timer = self._loop.call_later(SWEEP, self._sweep) if self._links else None
+        self._timer = self._loop.call_later(self._every, self._sweep) if self._links else None
