@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -65,6 +65,15 @@ class Line:
         self._batches: Batches | None = None
         self._subscription: Subscription | None = None
         self._closed = False
+        self._ended = False
+        self._tell: Callable[[], None] | None = None
+
+    def at_end(self, tell: Callable[[], None] | None) -> None:
+        """Have one listener told once when the subscription has ended, now if it has; None takes it back."""
+        if tell is not None and self._ended:
+            tell()
+        else:
+            self._tell = tell
 
     async def open(self) -> None:
         """Subscribe now. Raises NotSubscribed, or ApiError when there is no such broker."""
@@ -124,6 +133,10 @@ class Line:
         finally:
             if subscription is not None:
                 await subscription.close()
+            self._ended = True
+            tell, self._tell = self._tell, None
+            if tell is not None:
+                tell()
 
     async def close(self) -> None:
         """End now: what is in flight is released for others."""

@@ -1,5 +1,6 @@
 """Publishing over gRPC, and subscription streams held open by a grpcio client."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -233,6 +234,22 @@ async def test_a_second_wish_ends_the_stream(channel: grpc.aio.Channel) -> None:
     await client.stands()
     await client.begin()
     assert await client.end() == ("UNKNOWN", "duplicate initial request received")
+
+
+async def test_a_drained_stream_is_ended_after_what_was_in_flight(
+    deck: Deck, channel: grpc.aio.Channel
+) -> None:
+    client = Client(channel)
+    await client.begin()
+    await client.stands()
+    await publish(deck, "one")
+    event = await client.event()
+    draining = asyncio.get_running_loop().create_task(deck.subscriptions.drain(5))
+    await client.answer(event.id)
+    await draining
+    assert await client.end() == ("UNKNOWN", "api server closed")
+    assert ("ingress", "pub", "s1", "success", "") in deck.noted.told
+    assert deck.subscriptions.listing() == ()
 
 
 async def test_what_a_stream_left_unanswered_goes_to_the_next(deck: Deck, channel: grpc.aio.Channel) -> None:

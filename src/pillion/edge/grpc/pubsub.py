@@ -79,7 +79,7 @@ class PubSubRpcs:
         stream = EventStream(call)
         line = await stream.begin(self._subscriptions, interest)
         try:
-            await stream.listen()
+            await stream.listen(line)
         finally:
             stream.end()
             await self._subscriptions.close_stream(line)
@@ -151,8 +151,18 @@ class EventStream:
         finally:
             self._waiting.pop(id, None)
 
-    async def listen(self) -> None:
-        """Hear the app's answers; ends with the stream."""
+    async def listen(self, line: Line) -> None:
+        """Hear the app's answers; ends with the stream, or with the subscription once the sidecar has drained it."""
+        try:
+            async with asyncio.timeout(None) as life:
+                line.at_end(lambda: life.reschedule(0))
+                await self._hear()
+        except TimeoutError:
+            raise RpcError(Code.UNKNOWN, "api server closed") from None
+        finally:
+            line.at_end(None)
+
+    async def _hear(self) -> None:
         while True:
             request = await _received(self._call)
             match request.WhichOneof(_REQUEST):
