@@ -230,7 +230,7 @@ def _flags() -> str:
     lines = [
         "# Flags of `pilliond`",
         "",
-        "`--name=value`, `--name value` and `-name value` are the same; a bool may stand alone. Variables of the environment "
+        "`--app-id=a`, `--app-id a` and `-app-id a` are the same; a bool may stand alone. Variables of the environment "
         "are in the [guide](../guide/sidecar.md).",
         "",
         "| flag | kind | default | what it says | here |",

@@ -1,16 +1,22 @@
 """The generated reference says what the code does now."""
 
+import importlib
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from pillion.cli.command import GLOBAL
+from pillion.cli.main import COMMANDS
 from pillion.drivers.index import INDEX
+from pillion.host.flags import FLAGS
 from pillion.plug import settings
 from pillion.plug.component import Component
 from pillion.resources import configuration, folder
 from pillion.resources.component import BUILT_IN
+from tests.house.source import PROJECT
 from tools import reference
 
 DRIVERS = list(reference.drivers())
@@ -99,6 +105,15 @@ def test_every_manifest_in_the_guide_is_read_without_a_complaint(tmp_path: Path)
             else:
                 problems = folder.load([place]).problems
             assert not list(problems), f"{page.name}: {[str(each) for each in problems]}"
+
+
+def test_every_flag_and_command_that_the_guide_names_exists() -> None:
+    commands = [each for place in set(COMMANDS.values()) for each in importlib.import_module(place).COMMANDS]
+    options = [*GLOBAL, *(option for each in commands for option in each.options)]
+    known = {flag.name for flag in FLAGS} | {option.name for option in options} | {"help"}
+    text = "\n".join(page.read_text() for page in [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")])
+    assert set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]+)", text)) <= known
+    assert set(re.findall(r"^pillion ([a-z-]+)", text, re.MULTILINE)) <= set(COMMANDS)
 
 
 def _blocks(text: str) -> list[str]:
