@@ -105,6 +105,17 @@ async def test_an_app_is_addressed_in_any_of_the_forms(path: str, headers: list[
         assert (await shown(await both.front.ask("GET", path, b"", headers)))["line"] == "GET /a/b"
 
 
+@pytest.mark.parametrize("path", ["/v1.0/invoke/back/method/?q=1", "/v1.0//invoke/back/method//?q=1"])
+async def test_a_method_may_be_empty(path: str) -> None:
+    async with with_app() as (both, _):
+        assert (await shown(await both.front.ask("GET", path)))["line"] == "GET /?q=1"
+
+
+async def test_a_path_that_ends_before_its_method_names_no_app() -> None:
+    async with with_app() as (both, _):
+        assert (await both.front.ask("GET", "/v1.0/invoke/back/method")).status == 404
+
+
 @pytest.mark.parametrize("status", [200, 302, 404, 418, 500])
 async def test_every_status_of_the_app_passes_with_body_and_headers(status: int) -> None:
     async with with_app() as (both, _):

@@ -59,19 +59,7 @@ class Invocations:
             )  # fmt: skip
         except BodyTooLarge as error:
             raise ApiError(DIRECT_INVOKE, app_id=app_id, why=str(error)) from error
-        if isinstance(outcome.body, Stream) and outcome.is_http and outcome.status < 400:
-            _as_events(ask, outcome)
         return await rendered(outcome)
-
-
-def _as_events(ask: Ask, outcome: Outcome) -> None:
-    """Server-sent events, asked for and sent, are named so and kept by no cache on the way."""
-    if not ask.header(b"accept").startswith("text/event-stream"):
-        return
-    kind = next((value for name, value in outcome.headers if name == b"content-type"), b"text/event-stream")
-    if kind.startswith(b"text/event-stream"):
-        kept = [pair for pair in outcome.headers if pair[0] not in (b"content-type", b"cache-control")]
-        outcome.headers = [*kept, (b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
 
 
 async def rendered(outcome: Outcome) -> Reply:
@@ -128,9 +116,11 @@ def _addressee(ask: Ask) -> tuple[str, str] | None:
     path = ask.path
     if not path.startswith(_PREFIX):
         return None
+    sent = ask.request.target.partition(b"?")[0].decode("latin-1")
     if path.startswith(("http:", "https:"), len(_PREFIX)):
-        # Cleaning the path has folded the two slashes of a full URL: take it as it was sent.
-        path = ask.request.target.partition(b"?")[0].decode("latin-1")
+        path = sent  # cleaning the path has folded the two slashes of a full URL
+    elif path.endswith("/method") and sent.endswith("/"):
+        path += "/"  # and taken the one before an empty method
     target, slash, method = path[len(_PREFIX) :].partition("/method/")
     return (unquote(target) if "%" in target else target, method) if slash and target else None
 
