@@ -100,6 +100,16 @@ def returned(headers: Pairs) -> Pairs:
     return [pair for pair in kept if pair[0] not in named] if named else kept
 
 
+WANTS_EVENTS: Final = (b"accept", b"text/event-stream")
+"""The header by which a caller asks for a stream of events."""
+
+
+def as_events(headers: Pairs) -> Pairs:
+    """The headers of another app's answer to a caller that asked for events: whatever the app named it, it is one."""
+    kept = [pair for pair in headers if pair[0] not in (b"content-type", b"cache-control")]
+    return [*kept, (b"cache-control", b"no-cache"), (b"content-type", b"text/event-stream")]
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """How this sidecar presents itself to others; the bytes are made once."""
