@@ -302,6 +302,9 @@ CONFIGURATION_NOT_CONFIGURED = Fault(
 LOCK_NOT_CONFIGURED = Fault(
     "ERR_LOCK_STORE_NOT_CONFIGURED", 500, _PRECONDITION, "lock store is not configured"
 )
+LOCK_EXPIRY = Fault(
+    "ERR_MALFORMED_REQUEST", 400, _INVALID, "ExpiryInSeconds is not positive in lock store {store}"
+)
 CRYPTO_NOT_CONFIGURED = Fault(
     "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED", 500, _INTERNAL, "crypto providers not configured"
 )

@@ -9,6 +9,7 @@ from pillion.model.errors import (
     CONFIGURATION_NOT_CONFIGURED,
     CONVERSATION_NOT_FOUND,
     CRYPTO_NOT_CONFIGURED,
+    LOCK_EXPIRY,
     LOCK_NOT_CONFIGURED,
     SCHEDULER_DISABLED,
     UNIMPLEMENTED,
@@ -41,7 +42,7 @@ def unary(app_id: str, namespace: str) -> dict[str, Unary]:
         methods[f"GetConfiguration{suffix}"] = _always(CONFIGURATION_NOT_CONFIGURED)
         methods[f"UnsubscribeConfiguration{suffix}"] = _always(CONFIGURATION_NOT_CONFIGURED)
         methods |= {f"{name}{suffix}": _disabled(app_id, namespace, what) for name, what in _JOBS}
-    methods["TryLockAlpha1"] = methods["UnlockAlpha1"] = _always(LOCK_NOT_CONFIGURED)
+    methods |= {"TryLockAlpha1": _no_lock, "UnlockAlpha1": _always(LOCK_NOT_CONFIGURED)}
     methods["ConverseAlpha1"] = methods["ConverseAlpha2"] = _no_conversation
     return methods
 
@@ -74,6 +75,14 @@ def _disabled(app_id: str, namespace: str, what: str) -> Unary:
         raise ApiError(SCHEDULER_DISABLED, info={"appID": app_id, "namespace": namespace}, what=what)
 
     return refuse
+
+
+async def _no_lock(call: Call, rpc: ServerCall, message: bytes) -> bytes:
+    # Dapr looks at the expiry before it looks for a store.
+    request = runtime.TryLockRequest.FromString(message)
+    if request.expiry_in_seconds <= 0:
+        raise ApiError(LOCK_EXPIRY, store=request.store_name)
+    raise ApiError(LOCK_NOT_CONFIGURED)
 
 
 async def _no_conversation(call: Call, rpc: ServerCall, message: bytes) -> bytes:

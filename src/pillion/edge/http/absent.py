@@ -5,15 +5,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pillion.edge.http.api import Ask, Operation, Reply, Route
 from pillion.model.errors import (
     ACTOR_NO_PLACEMENT,
+    BODY_READ,
     CONFIGURATION_NOT_CONFIGURED,
     CONVERSATION_NOT_FOUND,
     CRYPTO_NOT_CONFIGURED,
+    LOCK_EXPIRY,
     LOCK_NOT_CONFIGURED,
+    MALFORMED_REQUEST,
     SCHEDULER_DISABLED,
     UNIMPLEMENTED,
     ApiError,
     Fault,
 )
+from pillion.toolbox.stream import BodyTooLarge
+from pillion.wire.json import JsonError, loads
 
 
 def routes(app_id: str, namespace: str) -> Iterator[Route]:
@@ -22,7 +27,7 @@ def routes(app_id: str, namespace: str) -> Iterator[Route]:
     yield from _workflows()
     yield from _jobs(app_id, namespace)
     yield from _configuration()
-    yield Route("POST", "/v1.0-alpha1/lock/{store}", _always(LOCK_NOT_CONFIGURED), "lock.v1alpha1")
+    yield Route("POST", "/v1.0-alpha1/lock/{store}", _no_lock, "lock.v1alpha1")
     yield Route("POST", "/v1.0-alpha1/unlock/{store}", _always(LOCK_NOT_CONFIGURED), "unlock.v1alpha1")
     for verb in ("encrypt", "decrypt"):
         yield Route(
@@ -91,6 +96,26 @@ def _always(fault: Fault) -> Operation:
         raise ApiError(fault)
 
     return refuse
+
+
+async def _no_lock(ask: Ask) -> Reply:
+    # Dapr looks at the expiry before it looks for a store.
+    if not await _expires(ask):
+        raise ApiError(LOCK_EXPIRY, store=ask.params[0])
+    raise ApiError(LOCK_NOT_CONFIGURED)
+
+
+async def _expires(ask: Ask) -> bool:
+    """Whether the body, protobuf's JSON, asks for a lock that ends after it begins."""
+    try:
+        body = await ask.body()
+        request = loads(body) if body else {}
+        seconds = request.get("expiryInSeconds") or request.get("expiry_in_seconds") or 0
+        return int(seconds) > 0
+    except BodyTooLarge as error:
+        raise ApiError(BODY_READ, why=str(error)) from error
+    except (JsonError, AttributeError, TypeError, ValueError) as error:
+        raise ApiError(MALFORMED_REQUEST, why=str(error)) from error
 
 
 async def _no_conversation(ask: Ask) -> Reply:
