@@ -15,7 +15,7 @@ from support.waiting import eventually
 from pillion.net.grpc import GrpcChannel, GrpcServer
 from pillion.net.grpc.heads import Heads
 from pillion.net.http2.frames import StreamFault
-from pillion.net.http2.hpack import Decoder, encode
+from pillion.net.http2.hpack import Decoder, HeaderBlock, encode
 from pillion.net.rpc import Code, GrpcLimits, RpcError
 
 MEBI = 1024 * 1024
@@ -482,8 +482,9 @@ def test_a_head_known_but_for_its_deadline_reads_as_if_it_were_new(
     steady = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a/b"), (b":authority", b"h")]
     steady += [(b"content-type", b"application/grpc"), (b"x-a-bin", b"AAE")]
     heads = Heads()
-    heads.read([*steady, (b"grpc-timeout", b"1H")])
-    known, new = heads.read([*steady, *volatile]), Heads().read([*steady, *volatile])
+    heads.read(HeaderBlock([*steady, (b"grpc-timeout", b"1H")]))
+    block = HeaderBlock([*steady, *volatile])
+    known, new = heads.read(block), Heads().read(block)
     for name in ("path", "metadata", "timeout", "encoding", "refusal"):
         assert getattr(known.served, name) == getattr(new.served, name)
     assert (known.path, known.length, known.authority) == (new.path, new.length, new.authority)
@@ -497,8 +498,8 @@ def test_a_volatile_field_before_a_pseudo_field_is_malformed() -> None:
         (b"content-type", b"application/grpc"),
     ]
     heads = Heads()
-    heads.read([*good, (b"traceparent", b"1")])
+    heads.read(HeaderBlock([*good, (b"traceparent", b"1")]))
     with pytest.raises(StreamFault):
-        heads.read([good[0], (b"traceparent", b"1"), *good[1:]])
+        heads.read(HeaderBlock([good[0], (b"traceparent", b"1"), *good[1:]]))
     with pytest.raises(StreamFault):
-        heads.read([*good, (b"traceparent", b"1\r\n2")])
+        heads.read(HeaderBlock([*good, (b"traceparent", b"1\r\n2")]))

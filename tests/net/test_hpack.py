@@ -163,3 +163,50 @@ def test_secrets_are_marked_as_never_to_be_stored() -> None:
     assert encode_field(b"dapr-api-token", b"t")[0] & 0xF0 == 0x10
     assert encode_field(b"cookie", b"c")[0] & 0xF0 == 0x10
     assert encode_field(b"x-plain", b"p")[0] & 0xF0 == 0
+
+
+class Indexing:
+    """A client that puts every field into the table, as Go's does."""
+
+    def __init__(self) -> None:
+        self.table: list[tuple[bytes, bytes]] = []  # newest first
+
+    def encode(self, fields: list[tuple[bytes, bytes]]) -> bytes:
+        return b"".join([self._field(field) for field in fields])
+
+    def _field(self, field: tuple[bytes, bytes]) -> bytes:
+        if field in STATIC[1:] or field in self.table:
+            place = STATIC.index(field) if field in STATIC else 62 + self.table.index(field)
+            return bytes((0x80 | place,)) if place < 127 else bytes((0xFF, place - 127))
+        self.table.insert(0, field)
+        while sum(len(name) + len(value) + 32 for name, value in self.table) > TABLE_BYTES:
+            self.table.pop()
+        return indexed(*field)
+
+
+def test_blocks_whose_fields_move_through_the_table_are_read_right_past_its_end() -> None:
+    client, reading = Indexing(), decoder()
+    known = 0
+    for turn in range(400):
+        fields = [
+            (b":method", b"POST"),
+            (b":path", b"/a/%d" % (turn % 3)),
+            (b"content-type", b"application/grpc"),
+        ]
+        fields += [(b"te", b"trailers"), (b"grpc-timeout", b"%du" % (9_000_000 - turn))]
+        fields += [(b"x-more", b"1")] * (turn % 7 == 0)
+        found = reading.decode(client.encode(fields))
+        assert found.fields == fields
+        known += found.start is not None
+    assert known > 300
+
+
+def test_a_known_beginning_whose_fields_have_left_the_table_is_refused() -> None:
+    client, reading = Indexing(), decoder()
+    steady = [(b":method", b"POST"), (b"x-steady", b"1")]
+    for turn in range(3):
+        last = client.encode([*steady, (b"grpc-timeout", b"%du" % turn)])
+        reading.decode(last)
+    reading.decode(b"\x20\x3f\xe1\x1f")  # the table is emptied, and as large as before
+    with pytest.raises(HpackError):
+        reading.decode(b"\x83" + bytes((last[1] + 1,)) + indexed(b"grpc-timeout", b"1u"))

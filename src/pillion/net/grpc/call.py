@@ -124,7 +124,7 @@ class ServedCall(Exchange):
             self._waiting = site.stream_handler(path)
             if end:
                 self.open()
-            else:
+            elif self.deadline is None:
                 self.connection.unopened.append(self)
         elif end:
             self._fail(RpcError(Code.UNKNOWN, "EOF"))
@@ -330,8 +330,20 @@ class ServedCall(Exchange):
         if seconds < AT_ONCE:
             self._fail(RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"))
             return False
-        self._timer = loop.call_later(min(seconds, 10**8) + CLIENT_FIRST, self._expired)
+        self.connection.unopened.append(self)
         return True
+
+    def settle(self) -> None:
+        """The read that brought the head is over: what still goes on is started, and its deadline watched.
+
+        A call that was answered within the read needs no timer.
+        """
+        if self._waiting is not None:
+            self.open()
+        if self.deadline is not None and not self._counted and self._verdict is None and self._timer is None:
+            loop = self.connection.site.loop
+            left = min(self.deadline - loop.time(), 10**8)
+            self._timer = loop.call_later(max(0.0, left) + CLIENT_FIRST, self._expired)
 
     def _expired(self) -> None:
         """The client's own clock has rung as well: it is told by a reset, as it expects."""

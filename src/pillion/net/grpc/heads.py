@@ -3,6 +3,7 @@
 from pillion.net.grpc.words import CallHead, call_head, parsed_timeout
 from pillion.net.http import Headers
 from pillion.net.http2.fields import RequestHead, request_head
+from pillion.net.http2.hpack import HeaderBlock
 
 _VOLATILE = frozenset((b"grpc-timeout", b"traceparent"))
 _REMEMBERED = 512
@@ -17,8 +18,14 @@ class Heads:
     def __init__(self) -> None:
         self._known: dict[tuple[tuple[bytes, bytes], ...], RequestHead] = {}
 
-    def read(self, fields: Headers) -> RequestHead:
+    def read(self, block: HeaderBlock) -> RequestHead:
         """What a request's fields say, `served` included."""
+        fields, start = block.fields, block.start
+        if start is not None and isinstance(start.head, RequestHead):
+            # The connection knows the steady fields by itself: only what follows them is looked at.
+            head = _completed(start.head, fields[len(start.fields) :])
+            if head is not None:
+                return head
         steady = tuple([field for field in fields if field[0] not in _VOLATILE])
         if len(steady) == len(fields):
             return _read(fields)
@@ -27,7 +34,16 @@ class Heads:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             known = self._known[steady] = _read(list(steady))
-        return _completed(known, fields) or _read(fields)
+        if start is not None and start.fields == list(steady):
+            start.head = known
+        return _completed(known, _volatile(fields)) or _read(fields)
+
+
+def _volatile(fields: Headers) -> Headers:
+    """The volatile fields, or the pseudo-fields that come too late: behind one of them."""
+    first = next(at for at, field in enumerate(fields) if field[0] in _VOLATILE)
+    late = [field for field in fields[first:] if field[0][:1] == b":"]
+    return late or [field for field in fields if field[0] in _VOLATILE]
 
 
 def _read(fields: Headers) -> RequestHead:
@@ -36,31 +52,24 @@ def _read(fields: Headers) -> RequestHead:
     return head
 
 
-def _completed(known: RequestHead, fields: Headers) -> RequestHead | None:
+def _completed(known: RequestHead, rest: Headers) -> RequestHead | None:
     """A known head with the volatile fields of another; None if those need a closer look."""
     steady: CallHead = known.served
-    if steady.refusal is not None or fields[0][0][:1] != b":":
+    if steady.refusal is not None:
         return None
     call = CallHead(steady.path)
-    call.metadata = metadata = steady.metadata.copy()
+    call.metadata = steady.metadata
     call.encoding, call.browsed = steady.encoding, steady.browsed
-    regular = False
-    for name, value in fields:
-        if name[:1] == b":":
-            if regular:
-                return None
-        else:
-            regular = True
-            if name in _VOLATILE:
-                if b"\r" in value or b"\n" in value or b"\0" in value:
-                    return None
-                if name == b"traceparent":
-                    metadata.append((name, value))
-                    continue
-                try:
-                    call.timeout = parsed_timeout(value)
-                except ValueError:
-                    return None
+    for name, value in rest:
+        if name not in _VOLATILE or b"\r" in value or b"\n" in value or b"\0" in value:
+            return None
+        if name == b"traceparent":
+            call.metadata = [*call.metadata, (name, value)]
+            continue
+        try:
+            call.timeout = parsed_timeout(value)
+        except ValueError:
+            return None
     head = known.copied()
     head.served = call
     return head

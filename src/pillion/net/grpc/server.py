@@ -11,7 +11,6 @@ from typing import Any
 from pillion.net import sockets
 from pillion.net.grpc.call import ServedCall
 from pillion.net.grpc.heads import Heads
-from pillion.net.http import Headers
 from pillion.net.http2.connection import Http2Connection
 from pillion.net.http2.fields import RequestHead
 from pillion.net.http2.frames import (
@@ -21,7 +20,7 @@ from pillion.net.http2.frames import (
     MAX_HEADER_LIST_SIZE,
     settings_frame,
 )
-from pillion.net.http2.hpack import Encoder
+from pillion.net.http2.hpack import Encoder, HeaderBlock
 from pillion.net.http2.limits import Http2Limits
 from pillion.net.rpc import Code, GrpcLimits, GrpcService, RpcError, StreamHandler
 from pillion.net.wheel import Wheel
@@ -41,7 +40,7 @@ class ServerConnection(Http2Connection):
         super().__init__(site.http2_limits, site.wheel)
         self.site = site
         self.unopened: list[ServedCall] = []
-        """Streams whose head came in this read and no message yet."""
+        """Calls whose head came in this read, and which want a word at its end."""
         site.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -49,7 +48,7 @@ class ServerConnection(Http2Connection):
         if self.unopened:
             unopened, self.unopened = self.unopened, []
             for call in unopened:
-                call.open()
+                call.settle()
 
     def greeting(self) -> bytes:
         return settings_frame(
@@ -60,8 +59,8 @@ class ServerConnection(Http2Connection):
         # In a frame of its own: the first says what Dapr's first says, and nothing else.
         self.out.append(settings_frame({MAX_CONCURRENT_STREAMS: self.limits.max_streams}))
 
-    def request(self, fields: Headers) -> RequestHead:
-        return self.site.heads.read(fields)
+    def request(self, block: HeaderBlock) -> RequestHead:
+        return self.site.heads.read(block)
 
     def accept(self, sid: int) -> ServedCall:
         return ServedCall(self, sid)

@@ -9,7 +9,6 @@ import logging
 from collections import OrderedDict, deque
 from typing import cast
 
-from pillion.net.http import Headers
 from pillion.net.http2.control import DRAIN_PING, ControlFrames
 from pillion.net.http2.exchange import LINGER_BYTES, Exchange
 from pillion.net.http2.fields import (
@@ -135,9 +134,9 @@ class Http2Connection(asyncio.Protocol):
         """A peer opens a stream (server)."""
         raise NotImplementedError
 
-    def request(self, fields: Headers) -> RequestHead:
+    def request(self, block: HeaderBlock) -> RequestHead:
         """What a request's fields say (server)."""
-        return request_head(fields)
+        return request_head(block.fields)
 
     def settled(self) -> None:
         """The peer's first settings have been read."""
@@ -313,7 +312,7 @@ class Http2Connection(asyncio.Protocol):
             raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
         head = block.head
         if head is None:
-            head = block.head = self.request(block.fields) if not block.oversize else None
+            head = block.head = self.request(block) if not block.oversize else None
         stream = self.streams[sid] = self.accept(sid)
         stream.headed = True
         if end:

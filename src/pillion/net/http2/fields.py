@@ -42,13 +42,15 @@ class RequestHead:
 
     def copied(self) -> "RequestHead":
         """Another head that says the same, not `served` yet."""
-        pseudo = {
-            b":method": self.method,
-            b":scheme": self.scheme,
-            b":authority": self.authority,
-            b":path": self.path,
-        }
-        return RequestHead(pseudo, self.headers, self.length)
+        made = object.__new__(RequestHead)
+        made.method, made.scheme, made.authority, made.path = (
+            self.method,
+            self.scheme,
+            self.authority,
+            self.path,
+        )
+        made.headers, made.length, made.served = self.headers, self.length, None
+        return made
 
 
 class ResponseHead:

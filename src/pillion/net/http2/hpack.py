@@ -37,6 +37,8 @@ _FIELD_COST = 32
 _SENSITIVE = frozenset(
     (b"authorization", b"cookie", b"set-cookie", b"proxy-authorization", b"dapr-api-token")
 )
+_STEADY = 4
+"""Beginnings of blocks remembered by their places."""
 _MEMO_BLOCKS = 256
 _MEMO_BLOCK_BYTES = 2048
 _MEMO_FIELDS = 1024
@@ -51,15 +53,40 @@ class HeaderBlock:
     """The fields of one block. Shared by every equal block: `fields` must not be changed.
 
     `head` belongs to the reader: what it made of the fields, kept with them. `oversize` says that the list passed
-    the limit, in which case the fields are incomplete.
+    the limit, in which case the fields are incomplete. `start` is the block of the first fields alone, the same object
+    for every block that begins with them.
     """
 
-    __slots__ = ("fields", "head", "oversize")
+    __slots__ = ("fields", "head", "oversize", "start")
 
-    def __init__(self, fields: Headers, oversize: bool = False) -> None:
+    def __init__(self, fields: Headers, oversize: bool = False, start: "HeaderBlock | None" = None) -> None:
         self.fields = fields
         self.head: Any = None
         self.oversize = oversize
+        self.start = start
+
+
+class _Steady:
+    """How a client's blocks begin, in places of the tables: what is before the first field that changes with every call.
+
+    Clients that put the changing field into the table shift the place of everything else by one with each block.
+    """
+
+    __slots__ = ("block", "places", "deepest", "added", "size")
+
+    def __init__(self, fields: Headers, places: list[int], added: int) -> None:
+        self.block = HeaderBlock(fields)
+        self.places = places
+        self.deepest = max(places)
+        self.added = added
+        """Fields that had entered the table when the places were these."""
+        self.size = sum(len(name) + len(value) + _FIELD_COST for name, value in fields)
+
+    def spelled(self, shift: int) -> bytes:
+        """The bytes that say the same after so many more fields entered."""
+        return b"".join(
+            [_INDEXED[place if place < _FIRST_DYNAMIC else place + shift] for place in self.places]
+        )
 
 
 class Decoder:
@@ -74,6 +101,8 @@ class Decoder:
         self._table: list[tuple[bytes, bytes]] = []  # newest last
         self._used = 0
         self._limit = TABLE_BYTES
+        self._added = 0
+        self._steady: list[_Steady] = []  # the last one learned first
 
     def decode(self, block: bytes) -> HeaderBlock:
         """The fields of a block; raises `HpackError`."""
@@ -88,18 +117,36 @@ class Decoder:
             raise HpackError(str(error)) from error
 
     def _read(self, block: bytes) -> HeaderBlock:
-        stem = self.memo.get(block[: self._stem]) if self._stem else None
         reading = _Reading(self, block)
-        if stem:
-            reading.skip(self._stem, stem.fields)
+        start = self._begun(block, reading)
+        added = self._added
         reading.run()
-        found = HeaderBlock(reading.fields, reading.size > self.list_bytes)
+        found = HeaderBlock(reading.fields, reading.size > self.list_bytes, start)
+        if start is None and reading.places:
+            steady = _Steady(reading.fields[: len(reading.places)], reading.places, added)
+            self._steady = [steady, *self._steady[: _STEADY - 1]]
         if reading.touched:
             self.memo.clear()
             self._stem = 0
         elif len(block) <= _MEMO_BLOCK_BYTES and not found.oversize:
             self._remember(block, found, reading.stem)
         return found
+
+    def _begun(self, block: bytes, reading: "_Reading") -> HeaderBlock | None:
+        """Skip the beginning of a block where it is known; what it says, if blocks go on from it in different ways."""
+        end = _FIRST_DYNAMIC + len(self._table)
+        for steady in self._steady:
+            shift = self._added - steady.added
+            if steady.deepest < _FIRST_DYNAMIC or steady.deepest + shift < end:
+                spelled = steady.spelled(shift)
+                if block.startswith(spelled):
+                    reading.skip(len(spelled), steady.block.fields, steady.size)
+                    return steady.block
+        stem = self.memo.get(block[: self._stem]) if self._stem else None
+        if stem is not None:
+            size = sum(len(name) + len(value) + _FIELD_COST for name, value in stem.fields)
+            reading.skip(self._stem, stem.fields, size)
+        return stem
 
     def _remember(self, block: bytes, found: HeaderBlock, stem: tuple[int, int] | None) -> None:
         if len(self.memo) >= _MEMO_BLOCKS:
@@ -121,9 +168,11 @@ class Decoder:
 
     def add(self, field: tuple[bytes, bytes]) -> None:
         """A field enters the dynamic table; the oldest leave."""
+        self._added += 1
         self._table.append(field)
         self._used += len(field[0]) + len(field[1]) + _FIELD_COST
-        self._evict()
+        if self._used > self._limit:
+            self._evict()
 
     def resize(self, limit: int) -> None:
         """The peer chose another size of the dynamic table, within what we allow."""
@@ -148,7 +197,7 @@ _VOLATILE = frozenset((b"grpc-timeout", b"traceparent", b"tracestate", b"grpc-tr
 class _Reading:
     """One block being read. `run` is the hot loop of every request that is not found whole, hence flat."""
 
-    __slots__ = ("decoder", "block", "pos", "fields", "size", "touched", "stem")
+    __slots__ = ("decoder", "block", "pos", "fields", "size", "touched", "stem", "places")
 
     def __init__(self, decoder: Decoder, block: bytes) -> None:
         self.decoder = decoder
@@ -158,16 +207,20 @@ class _Reading:
         self.size = 0
         self.touched = False  # the dynamic table was changed
         self.stem: tuple[int, int] | None = None  # bytes and fields before the first volatile one
+        self.places: list[
+            int
+        ] = []  # of the fields before a volatile one that enters the table, if all were in it
 
-    def skip(self, length: int, fields: Headers) -> None:
+    def skip(self, length: int, fields: Headers, size: int) -> None:
         """The block begins with bytes whose fields are known."""
         self.pos = length
         self.fields = fields.copy()
-        self.size = sum(len(name) + len(value) + _FIELD_COST for name, value in fields)
+        self.size = size
 
     def run(self) -> None:
         block, end, fields, decoder = self.block, len(self.block), self.fields, self.decoder
         size, limit = self.size, decoder.list_bytes
+        places: list[int] | None = [] if not self.pos else None
         while self.pos < end:
             began = self.pos
             byte = block[began]
@@ -175,10 +228,15 @@ class _Reading:
                 self.pos = began + 1
                 index = byte & 0x7F if byte != 0xFF else self._integer(0x7F)
                 field = STATIC[index] if 0 < index < _FIRST_DYNAMIC else decoder.entry(index)
+                if places is not None:
+                    places.append(index)
             elif byte >= 0x40:
                 field = self._literal(byte & 0x3F, 0x3F)
                 decoder.add(field)
                 self.touched = True
+                if places and field[0] in _VOLATILE and size <= limit:
+                    self.places = places
+                places = None
             elif byte >= 0x20:
                 self._resize(byte)
                 continue
@@ -186,6 +244,7 @@ class _Reading:
                 field = self._literal(byte & 0x0F, 0x0F)
                 if self.stem is None and field[0] in _VOLATILE:
                     self.stem = (began, len(fields))
+                places = None
             size += len(field[0]) + len(field[1]) + _FIELD_COST
             if size <= limit:
                 fields.append(field)
@@ -262,6 +321,10 @@ _FULL = {
     field: bytes((0x80 | index,)) for index, field in enumerate(STATIC) if index and (field[1] or index == 1)
 }
 _NAMES = {field[0]: index for index, field in reversed(list(enumerate(STATIC))) if index}
+
+
+_INDEXED = [_size(index, 0x7F, 0x80) for index in range(_FIRST_DYNAMIC + TABLE_BYTES // _FIELD_COST)]
+"""Every field that may stand in the tables, as the reference to it."""
 
 
 def encode_field(name: bytes, value: bytes) -> bytes:
