@@ -13,7 +13,7 @@ from pillion.edge.render import JSON_TYPE
 from pillion.model.errors import DIRECT_INVOKE, DIRECT_INVOKE_NO_APP, ApiError
 from pillion.model.invoke import Outcome, Pairs
 from pillion.services.invoke import InvokeService, http_status
-from pillion.toolbox.stream import Body, BodyTooLarge, Stream, whole
+from pillion.toolbox.stream import Body, BodyTooLarge, Stream, discard, whole
 from pillion.wire.errors import status_json
 
 _PREFIX: Final = "/v1.0/invoke/"
@@ -91,6 +91,7 @@ def _shown(metadata: Pairs) -> Pairs:
 def _http(outcome: Outcome) -> Reply:
     headers, body, status = outcome.headers, outcome.body, outcome.status
     if status < 200 or status in (204, 304):
+        discard(body)
         return Reply(status, headers, b"")
     for name, _ in headers:
         if name == b"content-type":
