@@ -36,7 +36,11 @@ _REOPEN = Backoff(timedelta(seconds=0.2), timedelta(seconds=1))
 
 
 class LoadError(Exception):
-    """A component could not be loaded and may not be left out."""
+    """Components that could not be loaded and may not be left out: a sentence for each."""
+
+    def __init__(self, *sentences: str) -> None:
+        self.sentences = sentences
+        super().__init__("; ".join(sentences))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +72,17 @@ class Loader:
     """Types the Configuration refuses, as `type` or `type/version`."""
     replace: Callable[[Component, DriverError], Component | None] = lambda component, error: None
     """May name an embedded component to open in the place of one whose server does not answer (`--embedded`)."""
+    patient: Callable[[Component], bool] = lambda component: True
+    """Whether to wait within the initTimeout for a server that does not answer yet."""
     loaded: list[Loaded] = field(default_factory=list)
 
     async def load(self, components: Sequence[Component]) -> None:
-        """Open all, stage by stage. Raises LoadError for the first that fails and does not say `ignoreErrors`."""
+        """Open all, stage by stage. Raises LoadError for all of a stage that fail and do not say `ignoreErrors`."""
         order = references.order([each for each in components if self._admits(each)])
         for stage in order.stages:
             outcomes = await asyncio.gather(*(self._one(each) for each in stage), return_exceptions=True)
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
+            if failures := [each for each in outcomes if isinstance(each, BaseException)]:
+                raise _together(failures)
         for parked in order.parked:
             log.error("%s: the component is not loaded", parked.why)
 
@@ -168,6 +173,8 @@ class Loader:
                     except Refused:
                         raise
                     except DriverError as error:
+                        if not self.patient(component):
+                            raise
                         last = error
                         log.debug("%s could not be opened yet: %s", component.label, error)
                     await asyncio.sleep(_REOPEN.seconds(attempt))
@@ -258,6 +265,16 @@ async def shut(driver: Driver[Any]) -> None:
     except Exception as error:  # the root of a driver's life: the others must still be closed
         log.error("%s did not close: %s", driver.context.name, error, exc_info=error)
     await driver.context.crew.close()
+
+
+def _together(failures: Sequence[BaseException]) -> BaseException:
+    """One error for several; a mistake of ours, or the end of the start, goes before what a manifest did."""
+    sentences: list[str] = []
+    for failure in failures:
+        if not isinstance(failure, LoadError):
+            return failure
+        sentences += failure.sentences
+    return LoadError(*sentences)
 
 
 def _failure(component: Component, error: Exception, inner: str = "INIT_COMPONENT_FAILURE") -> str:

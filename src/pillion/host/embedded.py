@@ -22,10 +22,14 @@ _KEPT: Final = frozenset(
 class Stand:
     """Names what to open instead; says so loudly, since data then lives elsewhere than the manifest says."""
 
+    def knows(self, component: Component) -> bool:
+        """Whether there is an engine for it: its server is then not waited for."""
+        return _ENGINES.get(component.category, component.type) != component.type
+
     def __call__(self, component: Component, error: DriverError) -> Component | None:
-        engine = _ENGINES.get(component.category)
-        if engine is None or component.type == engine or not isinstance(error, Unavailable):
+        if not self.knows(component) or not isinstance(error, Unavailable):
             return None
+        engine = _ENGINES[component.category]
         log.warning(
             "%s: %s does not answer (%s). --embedded: %s runs on %s in the local data folder instead; "
             "nothing is written to the server the manifest names",

@@ -91,8 +91,7 @@ class Process:
             runtime = Runtime(prepare(self._flags, self._environ), self._asked)
             reason = await self._until_told(runtime)
         except (Fatal, LoadError) as error:
-            sentences = error.sentences if isinstance(error, Fatal) else (str(error),)
-            for sentence in sentences:
+            for sentence in error.sentences:
                 log.critical("Fatal error from runtime: %s", sentence)
             if runtime is not None:
                 await runtime.abandon()

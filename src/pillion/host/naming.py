@@ -69,7 +69,7 @@ def own_address(setup: Setup) -> str:
     flags = setup.flags
     if flags.host_ip:
         return flags.host_ip
-    listens = flags.dapr_internal_grpc_listen_address
+    listens = flags.dapr_internal_grpc_listen_address.strip("[]")
     if listens:
         try:
             address = ipaddress.ip_address(listens)

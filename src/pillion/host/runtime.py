@@ -229,7 +229,8 @@ class Runtime:
             denied=frozenset(setup.configuration.denied_components),
         )
         if flags.embedded:
-            loader.replace = Stand()
+            stand = Stand()
+            loader.replace, loader.patient = stand, lambda component: not stand.knows(component)
         return loader
 
     def _served(self) -> Served:

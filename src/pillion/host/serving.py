@@ -43,7 +43,7 @@ class Listeners:
         flags = self.flags
         server = self._http_server(page, HttpLimits(h2c=False))
         try:
-            await server.listen([flags.metrics_listen_address or "0.0.0.0"], flags.metrics_port)
+            await server.listen([bare(flags.metrics_listen_address) or "0.0.0.0"], flags.metrics_port)
         except OSError as error:
             raise Fatal([busy("metrics", "metrics-port", flags.metrics_port, error)]) from error
         self.metrics = server
@@ -77,7 +77,7 @@ class Listeners:
         server = self._http_server(handler, self._http_limits())
         self.http.append(server)
         try:
-            await server.listen([flags.dapr_public_listen_address or "0.0.0.0"], flags.dapr_public_port)
+            await server.listen([bare(flags.dapr_public_listen_address) or "0.0.0.0"], flags.dapr_public_port)
         except OSError as error:
             raise Fatal([busy("public HTTP", "dapr-public-port", flags.dapr_public_port, error)]) from error
 
@@ -103,7 +103,7 @@ class Listeners:
         flags = self.flags
         server = GrpcServer(service, self._grpc_limits(), wheel=self.wheel)
         self.grpc.append(server)
-        where = [flags.dapr_internal_grpc_listen_address or "0.0.0.0"]
+        where = [bare(flags.dapr_internal_grpc_listen_address) or "0.0.0.0"]
         wanted = flags.dapr_internal_grpc_port
         try:
             port = await server.listen(where, stable_port(flags.app_id) if wanted is None else wanted)
@@ -164,8 +164,31 @@ class Page:
 
 
 def hosts(flags: Flags) -> Sequence[str]:
-    """The addresses of both APIs; none given is all of them."""
-    return flags.dapr_listen_addresses or every_address()
+    """The addresses of both APIs; none given is all of them.
+
+    Of several, those this machine has: a cluster gives `[::1],127.0.0.1` to machines without IPv6 as well.
+    """
+    asked = [bare(each) for each in flags.dapr_listen_addresses]
+    here = [each for each in asked if _is_here(each)]
+    for each in asked:
+        if here and each not in here:
+            log.warning("this machine has no address %s: it is not listened on", each)
+    return here or asked or every_address()
+
+
+def bare(address: str) -> str:
+    """An address as sockets take it: `[::1]` without its brackets."""
+    return address[1:-1] if address.startswith("[") and address.endswith("]") else address
+
+
+def _is_here(address: str) -> bool:
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.bind(where)
+    except OSError:
+        return False
+    return True
 
 
 def every_address() -> Sequence[str]:
