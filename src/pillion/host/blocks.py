@@ -146,7 +146,8 @@ def build(
     subscriptions = Subscriptions(pubsub=pubsub, app=app, telemetry=metrics, json=json, clock=clock)
     bindings = _bindings(loaded, metrics)
     outputs = OutputBindings(bindings, metrics)
-    state = mounts.state(loaded, metrics, app_id=flags.app_id, namespace=flags.namespace)
+    # Only a namespace that was given goes before keys: "default" is not one, as on Dapr.
+    state = mounts.state(loaded, metrics, app_id=flags.app_id, namespace=flags.own_namespace or "")
     peer_rpcs = PeerRpcs(invoke)
     proxy, internal = (
         _proxy(setup, invoke, links, gate, rpc, metrics, internal=each) for each in (False, True)
