@@ -1,10 +1,10 @@
-"""An app without an SDK: echoes what it is asked, notes what it is told. Arguments: port, file to note in."""
+"""An app without an SDK: echoes what it is asked, notes what it is told. Arguments: port, file to note in, topic."""
 
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-PORT, NOTES = int(sys.argv[1]), sys.argv[2]
+PORT, NOTES, TOPIC = int(sys.argv[1]), sys.argv[2], (*sys.argv[3:], "orders")[0]
 
 
 class App(BaseHTTPRequestHandler):
@@ -13,7 +13,7 @@ class App(BaseHTTPRequestHandler):
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
         if self.path == "/dapr/subscribe":
-            self.say([{"pubsubname": "bus", "topic": "orders", "route": "/orders"}])
+            self.say([{"pubsubname": "bus", "topic": TOPIC, "route": "/orders"}])
         elif self.path == "/orders":
             with open(NOTES, "a") as notes:
                 notes.write(json.dumps({"what": "event", "event": json.loads(body)}) + "\n")

@@ -1,0 +1,53 @@
+"""A FastAPI app with Dapr's own extension. Arguments: port, file to note in."""
+
+import json
+import sys
+from typing import Any
+
+import uvicorn
+from dapr.ext.fastapi import DaprApp
+from fastapi import Body, FastAPI, Request
+
+PORT, NOTES = int(sys.argv[1]), sys.argv[2]
+app = FastAPI()
+dapr = DaprApp(app)
+
+
+def note(what: str, **more: Any) -> None:
+    with open(NOTES, "a") as notes:
+        notes.write(json.dumps({"what": what, **more}) + "\n")
+
+
+@dapr.subscribe(pubsub="bus", topic="web-plain")
+def plain(event: dict[str, Any] = Body()) -> None:
+    note("fast-plain", data=event["data"], topic=event["topic"])
+
+
+@dapr.subscribe(pubsub="bus", topic="web-answers", route="/answers", dead_letter_topic="web-dead")
+def answers(event: dict[str, Any] = Body()) -> dict[str, str]:
+    note("fast-answers", data=event["data"])
+    return {"status": event["data"]}
+
+
+@dapr.subscribe(pubsub="bus", topic="web-dead")
+def dead(event: dict[str, Any] = Body()) -> None:
+    note("fast-dead", data=event["data"])
+
+
+@dapr.subscribe(pubsub="bus", topic="web-raw", metadata={"rawPayload": "true"})
+async def raw(request: Request) -> dict[str, str]:
+    note("fast-raw", event=await request.json())
+    return {"status": "SUCCESS"}
+
+
+@app.post("/tick")
+def tick() -> None:
+    note("fast-tick")
+
+
+@app.get("/greet/{name}")
+def greet(name: str) -> str:
+    return f"hello {name}"
+
+
+uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")

@@ -1,0 +1,169 @@
+"""Apps made with the official Python SDK: its gRPC app, and its extensions of FastAPI and Flask."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from dapr.clients import DaprClient
+from support.sdk import APPS, Seen
+from support.sidecar import Sidecar, Stage, component, free_port, until
+
+BULK = json.dumps(
+    {
+        "apiVersion": "dapr.io/v2alpha1",
+        "kind": "Subscription",
+        "metadata": {"name": "bulk"},
+        "spec": {
+            "pubsubname": "bus",
+            "topic": "grpc-bulk-declared",
+            "routes": {"default": "grpc-bulk"},
+            "bulkSubscribe": {"enabled": True, "maxMessagesCount": 10, "maxAwaitDurationMs": 50},
+        },
+        "scopes": ["grpc"],
+    }
+)
+
+
+class Cast:
+    """The three apps beside their sidecars, and one sidecar without an app to call them from."""
+
+    def __init__(self, stage: Stage) -> None:
+        folder = stage.resources(
+            component("bus", "pubsub.sqlite"), component("tick", "bindings.cron", schedule="@every 1s"), BULK
+        )
+        self.seen = {name: Seen(stage.folder / f"{name}.jsonl") for name in ("grpc", "fastapi", "flask")}
+        ports = {name: free_port() for name in self.seen}
+        for name, seen in self.seen.items():
+            stage.python(name, APPS / f"{name}_app.py", str(ports[name]), str(seen.path))
+        well = ("--app-protocol=grpc", "--enable-app-health-check", "--app-health-probe-interval=1")
+        self.sidecars = {
+            name: stage.sidecar(
+                name, *(well if name == "grpc" else ()), app_port=ports[name], resources=folder
+            )
+            for name in self.seen
+        }
+        self.caller = stage.sidecar("caller", resources=folder)
+        for sidecar in (*self.sidecars.values(), self.caller):
+            sidecar.ready()
+
+    def publish(self, topic: str, data: str, **metadata: str) -> None:
+        kind = "application/json" if data[0] in "{[" else "text/plain"
+        query = "&".join(f"metadata.{name}={value}" for name, value in metadata.items())
+        answer = self.caller.ask("POST", f"/v1.0/publish/bus/{topic}?{query}", data, content_type=kind)
+        assert answer.status == 204, answer.body
+
+    def told(self, app: str, what: str, count: int = 1) -> list[Any]:
+        return until(lambda: len(notes := self.seen[app].all(what)) >= count and notes, why=f"{app}: {what}")
+
+
+@pytest.fixture(scope="module")
+def cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
+    with Stage(tmp_path_factory.mktemp("apps")) as stage:
+        yield Cast(stage)
+
+
+@pytest.fixture
+def client(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Iterator[DaprClient]:
+    monkeypatch.setenv("DAPR_HTTP_PORT", str(cast.caller.ports.http))
+    monkeypatch.setenv("DAPR_GRPC_PORT", str(cast.caller.ports.grpc))
+    monkeypatch.setenv("DAPR_API_METHOD_INVOCATION_PROTOCOL", "grpc")
+    with DaprClient() as made:
+        yield made
+
+
+@pytest.mark.filterwarnings("ignore:invoke_method with protocol gRPC:DeprecationWarning")
+def test_the_grpc_app_answers_a_method(cast: Cast, client: DaprClient) -> None:
+    answer = client.invoke_method("grpc", "greet", b"you", "text/plain")
+    assert (answer.text(), answer.content_type) == ("hello you", "text/plain")
+    over_http = cast.caller.ask("POST", "/v1.0/invoke/grpc/method/greet", "you", content_type="text/plain")
+    assert (over_http.status, over_http.body) == (200, b"hello you")
+
+
+def test_the_grpc_app_hears_events(cast: Cast) -> None:
+    cast.publish("grpc-plain", '{"n": 1}', **{"cloudevent.type": "mine"})
+    (note,) = cast.told("grpc", "plain")
+    assert (note["data"], note["source"], note["type"]) == ({"n": 1}, "caller", "mine")
+
+
+def test_the_grpc_app_hears_events_of_the_old_kind(cast: Cast) -> None:
+    cast.publish("grpc-old", '{"n": 2}', **{"cloudevent.id": "id2"})
+    (note,) = cast.told("grpc", "old")
+    assert (note["data"], note["id"], note["subject"]) == ({"n": 2}, "id2", "grpc-old")
+
+
+def test_what_the_grpc_app_drops_or_sends_back_goes_to_its_dead_letters(cast: Cast) -> None:
+    for answer in ("success", "drop", "retry"):
+        cast.publish("grpc-answers", answer)
+    assert sorted(note["data"] for note in cast.told("grpc", "dead", 2)) == ["drop", "retry"]
+
+
+def test_the_grpc_apps_rules_route_events(cast: Cast) -> None:
+    cast.publish("grpc-routed", '{"price": 200}')
+    cast.publish("grpc-routed", '{"price": 10}', **{"cloudevent.type": "cheap"})
+    assert cast.told("grpc", "dear")[0]["data"] == {"price": 200}
+    assert cast.told("grpc", "cheap")[0]["data"] == {"price": 10}
+
+
+def test_the_grpc_app_takes_batches_of_a_declared_subscription(cast: Cast) -> None:
+    for number in range(5):
+        cast.publish("grpc-bulk-declared", json.dumps({"n": number}))
+    notes = cast.told("grpc", "bulk", 5)
+    assert sorted(note["data"]["n"] for note in notes) == list(range(5))
+
+
+@pytest.mark.parametrize("name", ["grpc", "fastapi", "flask"])
+def test_a_schedule_reaches_the_app(cast: Cast, name: str) -> None:
+    what = {"grpc": "tick", "fastapi": "fast-tick", "flask": "flask-tick"}[name]
+    note = cast.told(name, what)[0]
+    assert name != "grpc" or note["metadata"] == ["readTimeUTC", "timeZone"]
+
+
+def test_the_grpc_apps_health_is_asked_for(cast: Cast) -> None:
+    cast.told("grpc", "health", 2)
+
+
+@pytest.mark.parametrize("name", ["fastapi", "flask"])
+def test_a_web_app_hears_events(cast: Cast, name: str) -> None:
+    before = len(cast.seen[name].all())
+    cast.publish("web-plain", '{"n": 1}')
+    note = until(lambda: [note for note in cast.seen[name].all()[before:] if note["what"].endswith("plain")])[
+        0
+    ]
+    assert (note["data"], note["topic"]) == ({"n": 1}, "web-plain")
+    assert note.get("kind", "application/cloudevents+json") == "application/cloudevents+json"
+
+
+@pytest.mark.parametrize(("name", "dead"), [("fastapi", "fast-dead"), ("flask", "flask-dead")])
+def test_what_a_web_app_drops_or_sends_back_goes_to_its_dead_letters(
+    cast: Cast, name: str, dead: str
+) -> None:
+    before = len(cast.seen[name].all(dead))
+    for answer in ("SUCCESS", "DROP", "RETRY"):
+        cast.publish("web-answers", answer)
+    notes = cast.told(name, dead, before + 2)[before:]
+    assert sorted(note["data"] for note in notes) == ["DROP", "RETRY"]
+
+
+def test_the_fastapi_app_hears_raw_payloads_in_an_envelope(cast: Cast) -> None:
+    cast.publish("web-raw", "raw", rawPayload="true")
+    event = cast.told("fastapi", "fast-raw")[0]["event"]
+    assert (event["data_base64"], event["topic"]) == ("cmF3", "web-raw")
+
+
+def test_the_web_apps_answer_methods(cast: Cast) -> None:
+    greeted = cast.caller.ask("GET", "/v1.0/invoke/fastapi/method/greet/you")
+    assert (greeted.status, greeted.json()) == (200, "hello you")
+    assert cast.caller.ask("PUT", "/v1.0/invoke/flask/method/greet", "me").body == b"hello me"
+    assert cast.caller.ask("GET", "/v1.0/invoke/flask/method/nosuch").status == 404
+
+
+def test_the_metadata_lists_what_the_apps_subscribed_to(cast: Cast) -> None:
+    listed: dict[str, Sidecar] = cast.sidecars
+    told = listed["flask"].ask("GET", "/v1.0/metadata").json()["subscriptions"]
+    assert {each["topic"]: each["deadLetterTopic"] for each in told} == {
+        "web-plain": "",
+        "web-answers": "flask-dead",
+        "flask-dead": "",
+    }
+    assert listed["grpc"].ask("GET", "/v1.0/metadata").json()["appConnectionProperties"]["protocol"] == "grpc"
