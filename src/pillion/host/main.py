@@ -17,7 +17,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any, TextIO
 
 from pillion import DAPR_VERSION, __version__
@@ -54,17 +53,17 @@ def run(args: Sequence[str], environ: Mapping[str, str]) -> int:
         return 0
     if flags.wait:
         return _wait(flags)
-    with ExitStack() as log_lines:
-        try:
-            log_lines.enter_context(
-                logs.configured(
-                    app_id=flags.app_id, level=flags.log_level, as_json=flags.log_as_json, file=flags.log_file
-                )
-            )
-        except OSError as error:
-            said = f"the log file {flags.log_file} cannot be written: {error.strerror}. Choose another with --log-file"
-            return _refused(FlagError([said], status=1))
+    try:
+        handler = logs.configure(
+            app_id=flags.app_id, level=flags.log_level, as_json=flags.log_as_json, file=flags.log_file
+        )
+    except OSError as error:
+        said = f"the log file {flags.log_file} cannot be written: {error.strerror}. Choose another with --log-file"
+        return _refused(FlagError([said], status=1))
+    try:
         return _loop(Process(flags, environ).run())
+    finally:
+        logs.release(handler)
 
 
 class Process:
@@ -204,12 +203,15 @@ def _loop(work: Coroutine[Any, Any, int]) -> int:
 def _refused(error: FlagError) -> int:
     if error.usage:
         _say(error.usage, sys.stderr if error.status else sys.stdout)
-    with logs.configured(app_id="", level="info", as_json=False, file=""):
+    handler = logs.configure(app_id="", level="info", as_json=False, file="")
+    try:
         for problem in error.problems:
             if error.status == 1:
                 log.critical("Fatal error from runtime: %s", problem)
             else:
                 _say(problem, sys.stderr)
+    finally:
+        logs.release(handler)
     return error.status
 
 
