@@ -60,7 +60,8 @@ class Stage:
         for _ in range(20):
             await asyncio.sleep(0)
         deadline = asyncio.get_running_loop().time() + 0.25
-        while asyncio.all_tasks() - {current} and asyncio.get_running_loop().time() < deadline:
+        # Whose tasks these are is unknown, so there is no event to wait for.
+        while asyncio.all_tasks() - {current} and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
     def _note(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

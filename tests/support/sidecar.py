@@ -19,11 +19,16 @@ from typing import Any, Self
 DEADLINE = 20.0
 
 
+_PORTS = iter(range(10000 + os.getpid() % 97 * 100, 20000))
+
+
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody has, below those the kernel gives to outgoing connections: none can take it before its server does."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port")
 
 
 def until(predicate: Callable[[], Any], timeout: float = DEADLINE, why: str = "") -> Any:

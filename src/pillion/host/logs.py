@@ -5,6 +5,7 @@ import logging
 import re
 import socket
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
@@ -66,17 +67,25 @@ def scope(name: str) -> str:
     return f"dapr.{name[8:]}" if name.startswith("pillion.") else name
 
 
-def configure(*, app_id: str, level: str, as_json: bool, file: str) -> logging.Handler:
-    """Send the runtime's lines to standard output or to a file; the handler is returned for `release`."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where lines go now, and the level before."""
+
+    handler: logging.Handler
+    before: int
+
+
+def configure(*, app_id: str, level: str, as_json: bool, file: str) -> Output:
+    """Send the runtime's lines to standard output or to a file, until `release`."""
     stream: IO[str] = open_log(file) if file else sys.stdout
     handler = logging.StreamHandler(stream)
     handler.setFormatter(DaprFormatter(app_id, as_json=as_json))
     root = logging.getLogger()
+    output = Output(handler, root.level)
     root.addHandler(handler)
     root.setLevel(LEVELS[level])
-    for noisy in ("asyncio",):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    return handler
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    return output
 
 
 def open_log(path: str) -> IO[str]:
@@ -86,10 +95,12 @@ def open_log(path: str) -> IO[str]:
     return file.open("a", buffering=1, encoding="utf-8")
 
 
-def release(handler: logging.Handler) -> None:
+def release(output: Output) -> None:
     """Undo `configure`."""
-    logging.getLogger().removeHandler(handler)
-    handler.close()
+    root = logging.getLogger()
+    root.removeHandler(output.handler)
+    root.setLevel(output.before)
+    output.handler.close()
 
 
 def _quoted(text: str, *, always: bool) -> str:

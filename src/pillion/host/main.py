@@ -54,7 +54,7 @@ def run(args: Sequence[str], environ: Mapping[str, str]) -> int:
     if flags.wait:
         return _wait(flags)
     try:
-        handler = logs.configure(
+        output = logs.configure(
             app_id=flags.app_id, level=flags.log_level, as_json=flags.log_as_json, file=flags.log_file
         )
     except OSError as error:
@@ -63,7 +63,7 @@ def run(args: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         return _loop(Process(flags, environ).run())
     finally:
-        logs.release(handler)
+        logs.release(output)
 
 
 class Process:
@@ -203,7 +203,7 @@ def _loop(work: Coroutine[Any, Any, int]) -> int:
 def _refused(error: FlagError) -> int:
     if error.usage:
         _say(error.usage, sys.stderr if error.status else sys.stdout)
-    handler = logs.configure(app_id="", level="info", as_json=False, file="")
+    output = logs.configure(app_id="", level="info", as_json=False, file="")
     try:
         for problem in error.problems:
             if error.status == 1:
@@ -211,7 +211,7 @@ def _refused(error: FlagError) -> int:
             else:
                 _say(problem, sys.stderr)
     finally:
-        logs.release(handler)
+        logs.release(output)
     return error.status
 
 

@@ -97,7 +97,13 @@ class HttpClient(Protocol):
     """A pool of connections to one origin."""
 
     async def request(
-        self, method: bytes, target: bytes, headers: Headers, body: Body = b"", *, timeout: float | None = None
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: Body = b"",
+        *,
+        timeout: float | None = None,
     ) -> Response:
         """Send and wait for the head of the answer; `timeout` covers just that wait.
 
