@@ -1,11 +1,12 @@
 """What travels with every request through the services: its trace, its deadline, who asked."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The circumstances of one request. `deadline` is on the loop's clock; `trace` a W3C traceparent, "" when the caller sent none."""
+class Call(NamedTuple):
+    """The circumstances of one request (a tuple: made for every call with a deadline, and quicker made than a frozen dataclass).
+
+    `deadline` is on the loop's clock; `trace` a W3C traceparent, "" when the caller sent none."""
 
     trace: str = ""
     trace_state: str = ""

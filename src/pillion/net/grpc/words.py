@@ -93,17 +93,17 @@ def is_grpc(content_type: bytes) -> bool:
 
 def parsed_timeout(text: bytes) -> float:
     """Seconds; raises ValueError with the text to answer."""
+    unit = _UNITS.get(text[-1:])
+    if unit is not None and 2 <= len(text) <= 9 and text[:-1].isdigit():
+        return int(text[:-1]) * unit
     shown = text.decode("latin-1")
     if len(text) < 2:
         raise ValueError(f'malformed grpc-timeout: transport: timeout string is too short: "{shown}"')
     if len(text) > 9:
         raise ValueError(f'malformed grpc-timeout: transport: timeout string is too long: "{shown}"')
-    unit = _UNITS.get(text[-1:])
     if unit is None:
         raise ValueError(f'malformed grpc-timeout: transport: timeout unit is not recognized: "{shown}"')
-    if not text[:-1].isdigit():
-        raise ValueError(f'malformed grpc-timeout: strconv.ParseUint: parsing "{shown[:-1]}": invalid syntax')
-    return int(text[:-1]) * unit
+    raise ValueError(f'malformed grpc-timeout: strconv.ParseUint: parsing "{shown[:-1]}": invalid syntax')
 
 
 def timeout_text(seconds: float) -> bytes:

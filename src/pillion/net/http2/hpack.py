@@ -72,7 +72,7 @@ class _Steady:
     Clients that put the changing field into the table shift the place of everything else by one with each block.
     """
 
-    __slots__ = ("block", "places", "deepest", "added", "size")
+    __slots__ = ("block", "places", "deepest", "added", "size", "_spelled", "_shift")
 
     def __init__(self, fields: Headers, places: list[int], added: int) -> None:
         self.block = HeaderBlock(fields)
@@ -81,9 +81,20 @@ class _Steady:
         self.added = added
         """Fields that had entered the table when the places were these."""
         self.size = sum(len(name) + len(value) + _FIELD_COST for name, value in fields)
+        self._shift = 0
+        self._spelled = self._spell(0)
 
     def spelled(self, shift: int) -> bytes:
         """The bytes that say the same after so many more fields entered."""
+        if shift != self._shift:
+            if shift == self._shift + 1 and self.deepest + shift < 0x7F:
+                self._spelled = self._spelled.translate(_NEXT)
+            else:
+                self._spelled = self._spell(shift)
+            self._shift = shift
+        return self._spelled
+
+    def _spell(self, shift: int) -> bytes:
         return b"".join(
             [_INDEXED[place if place < _FIRST_DYNAMIC else place + shift] for place in self.places]
         )
@@ -325,6 +336,8 @@ _NAMES = {field[0]: index for index, field in reversed(list(enumerate(STATIC))) 
 
 _INDEXED = [_size(index, 0x7F, 0x80) for index in range(_FIRST_DYNAMIC + TABLE_BYTES // _FIELD_COST)]
 """Every field that may stand in the tables, as the reference to it."""
+_NEXT = bytes(byte + 1 if 0x80 | _FIRST_DYNAMIC <= byte < 0xFF else byte for byte in range(256))
+"""References of one byte, each to the field's place after another has entered the table."""
 
 
 def encode_field(name: bytes, value: bytes) -> bytes:
