@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 from dapr.clients import DaprClient
+from dapr.clients.grpc.interceptors import DaprClientInterceptor
 from support.sdk import APPS, Seen
 from support.sidecar import Sidecar, Stage, component, free_port, until
 
@@ -78,6 +80,17 @@ def test_the_grpc_app_answers_a_method(cast: Cast, client: DaprClient) -> None:
     assert (answer.text(), answer.content_type) == ("hello you", "text/plain")
     over_http = cast.caller.ask("POST", "/v1.0/invoke/grpc/method/greet", "you", content_type="text/plain")
     assert (over_http.status, over_http.body) == (200, b"hello you")
+
+
+def test_a_service_of_the_apps_own_is_called_through_both_sidecars(cast: Cast) -> None:
+    with grpc.insecure_channel(cast.caller.grpc) as plain:
+        channel = grpc.intercept_channel(plain, DaprClientInterceptor([("dapr-app-id", "grpc")]))
+        assert channel.unary_unary("/own.Own/Shout")(b"hey") == b"HEY"
+        counted = channel.stream_stream("/own.Own/Count")(iter([b"a", b"b"]))
+        assert list(counted) == [b"0 a", b"1 b"]
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary("/own.Own/Nosuch")(b"")
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_the_grpc_app_hears_events(cast: Cast) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from dapr.aio.clients import DaprClient as AsyncClient
-from dapr.clients import BulkPublishEntry, DaprClient
+from dapr.clients import BulkPublishEntry, DaprClient, Job
 from dapr.clients.exceptions import DaprGrpcError, DaprInternalError
+from dapr.clients.grpc._crypto import EncryptOptions
 from dapr.clients.grpc._request import TransactionalStateOperation, TransactionOperationType
 from dapr.clients.grpc._state import Concurrency, Consistency, StateItem, StateOptions
+from dapr.clients.grpc.conversation import ConversationInput
 from grpc import RpcError, StatusCode
 from support.sdk import APPS, Seen, awaited
 from support.sidecar import Sidecar, Stage, component, free_port, until
@@ -306,3 +308,37 @@ def test_the_api_token_is_sent_with_every_call(stage: Stage, monkeypatch: pytest
         client.get_state("store", "k")
     assert caught.value.code() == StatusCode.UNAUTHENTICATED
     assert sidecar.stop() == 0
+
+
+def test_values_of_many_megabytes_pass_where_the_limit_is_raised(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sidecar = stage.sidecar("large", "--max-body-size=16Mi", resources=resources(stage)).ready()
+    monkeypatch.setenv("DAPR_HTTP_PORT", str(sidecar.ports.http))
+    monkeypatch.setenv("DAPR_GRPC_PORT", str(sidecar.ports.grpc))
+    large = b"x" * 6_000_000
+    with DaprClient(max_grpc_message_length=16 << 20) as client:
+        client.save_state("store", "large", large)
+        assert client.get_state("store", "large").data == large
+    assert sidecar.stop() == 0
+
+
+ABSENT = {
+    "configuration": lambda it: it.get_configuration("none", ["k"]),
+    "lock": lambda it: it.try_lock("none", "resource", "owner", 10),
+    "crypto": lambda it: it.encrypt(b"x", EncryptOptions("none", "key", "RSA")).read(),
+    "conversation": lambda it: it.converse_alpha1("none", [ConversationInput("hello")]),
+    "scheduler": lambda it: it.schedule_job(Job(name="j", schedule="@every 1s")),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The .*API is an Alpha version:UserWarning")
+@pytest.mark.parametrize("what", ABSENT)
+def test_a_block_that_is_not_configured_says_so(
+    what: str, sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAPR_HTTP_PORT", str(sidecar.ports.http))
+    monkeypatch.setenv("DAPR_GRPC_PORT", str(sidecar.ports.grpc))
+    with DaprClient() as client, pytest.raises(RpcError if what != "conversation" else FAULTS) as caught:
+        ABSENT[what](client)
+    assert what in str(caught.value)

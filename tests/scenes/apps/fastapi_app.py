@@ -2,13 +2,14 @@
 
 import json
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
 from dapr.ext.fastapi import DaprApp
 from fastapi import Body, FastAPI, Request
 
 PORT, NOTES = int(sys.argv[1]), sys.argv[2]
+Event = Annotated[dict[str, Any], Body()]
 app = FastAPI()
 dapr = DaprApp(app)
 
@@ -19,18 +20,18 @@ def note(what: str, **more: Any) -> None:
 
 
 @dapr.subscribe(pubsub="bus", topic="web-plain")
-def plain(event: dict[str, Any] = Body()) -> None:
+def plain(event: Event) -> None:
     note("fast-plain", data=event["data"], topic=event["topic"])
 
 
 @dapr.subscribe(pubsub="bus", topic="web-answers", route="/answers", dead_letter_topic="web-dead")
-def answers(event: dict[str, Any] = Body()) -> dict[str, str]:
+def answers(event: Event) -> dict[str, str]:
     note("fast-answers", data=event["data"])
     return {"status": event["data"]}
 
 
 @dapr.subscribe(pubsub="bus", topic="web-dead")
-def dead(event: dict[str, Any] = Body()) -> None:
+def dead(event: Event) -> None:
     note("fast-dead", data=event["data"])
 
 

@@ -3,8 +3,10 @@
 import json
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
+import grpc
 from cloudevents.sdk.event import v1
 from dapr.ext.grpc import (
     App,
@@ -78,5 +80,25 @@ def tick(request: BindingRequest) -> None:
     note("tick", metadata=sorted(request.binding_metadata))
 
 
+class Own:
+    """A gRPC service that has nothing to do with Dapr."""
+
+    def shout(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        return request.upper()
+
+    def count(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        for number, request in enumerate(requests):
+            yield b"%d %s" % (number, request)
+
+
+def add_own(own: Own, server: grpc.Server) -> None:
+    methods = {
+        "Shout": grpc.unary_unary_rpc_method_handler(own.shout),
+        "Count": grpc.stream_stream_rpc_method_handler(own.count),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("own.Own", methods),))
+
+
+app.add_external_service(add_own, Own())
 app.register_health_check(lambda: note("health"))
 app.run(PORT, "127.0.0.1")
