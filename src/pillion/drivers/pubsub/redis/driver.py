@@ -104,7 +104,10 @@ class RedisPubSub(PubSub[RedisPubSubSettings]):
 
     async def publish(self, message: Publication) -> None:
         words = addition(message, self._trim, self.context.clock.now())
-        await self._opened().lane.call(*words)
+        try:
+            await self._opened().lane.call(*words)
+        except DriverError as error:
+            raise _unpublished(error) from error
 
     async def publish_many(self, messages: Sequence[Publication]) -> list[DriverError | None]:
         way, now = self._opened().lane, self.context.clock.now()
@@ -113,7 +116,7 @@ class RedisPubSub(PubSub[RedisPubSubSettings]):
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, DriverError):
                 raise answer
-        return [answer if isinstance(answer, DriverError) else None for answer in answers]
+        return [_unpublished(answer) if isinstance(answer, DriverError) else None for answer in answers]
 
     async def subscribe(self, topic: Topic, deliver: Deliver) -> Subscription:
         opened = self._opened()
@@ -148,3 +151,8 @@ class RedisPubSub(PubSub[RedisPubSubSettings]):
         if self._open is None:
             raise Unavailable(f"{self.context.name} is not open")
         return self._open
+
+
+def _unpublished(error: DriverError) -> DriverError:
+    """The same trouble, with the words Dapr's driver puts before it."""
+    return type(error)(f"redis streams: error from publish: {error}")
