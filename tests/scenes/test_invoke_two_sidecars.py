@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,10 @@ def peak_memory(sidecar: Sidecar) -> int:
     """The most bytes it ever held in memory."""
     status = Path(f"/proc/{sidecar.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def open_files(sidecar: Sidecar) -> int:
+    return len(list(Path(f"/proc/{sidecar.pid}/fd").iterdir()))
 
 
 @pytest.fixture
@@ -124,6 +128,41 @@ def test_fifty_megabytes_come_down_in_little_memory(caller: Sidecar, callee: Cal
         peak_memory(each) - was < 16 * MEBIBYTE
         for each, was in zip((caller, callee.sidecar), before, strict=True)
     )
+
+
+def test_a_caller_that_reads_nothing_holds_up_the_app_and_nobody_else(
+    caller: Sidecar, callee: Callee
+) -> None:
+    call(caller, "stream/1")
+    before = [peak_memory(each) for each in (caller, callee.sidecar)]
+    with http_stream(caller, "/v1.0/invoke/b/method/stream/500"):
+        assert [call(caller, "who") for _ in range(200)] == [b"b"] * 200
+        sent = int(callee.turn("sent"))
+    assert sent < 100, "what no one reads stays with the app"
+    assert all(
+        peak_memory(each) - was < 16 * MEBIBYTE
+        for each, was in zip((caller, callee.sidecar), before, strict=True)
+    )
+
+
+def test_callers_that_leave_are_let_go_at_every_hop(caller: Sidecar, callee: Callee) -> None:
+    call(caller, "who")
+    before = [open_files(each) for each in (caller, callee.sidecar)]
+    for _ in range(10):
+        with http_stream(caller, "/v1.0/invoke/b/method/stream/500") as answer:
+            assert answer.read(10)
+    for each, was in zip((caller, callee.sidecar), before, strict=True):
+        until(lambda each=each, was=was: open_files(each) <= was + 2, why="connections are let go")
+    assert int(callee.turn("sent")) < 10 * 500
+    assert call(caller, "who") == b"b"
+
+
+def test_an_app_that_dies_in_its_answer_cuts_the_caller(caller: Sidecar, callee: Callee) -> None:
+    with http_stream(caller, "/v1.0/invoke/b/method/events", accept="text/event-stream") as answer:
+        assert answer.readline() == b"data: first\n"
+        callee.app.kill()
+        with pytest.raises((HTTPException, OSError)):
+            answer.read()
 
 
 def test_fifty_megabytes_go_up_in_little_memory(stage: Stage) -> None:

@@ -179,6 +179,20 @@ def test_a_frozen_consumer_holds_nothing_up_but_what_is_in_its_hands(story: Stor
     assert second.sidecar.status is None and first.sidecar.status is None
 
 
+def test_a_frozen_app_is_waited_for(story: Story) -> None:
+    story.publishing_sidecar()
+    reader = story.consumer()
+    story.publish()
+    until(story.partly_read, PATIENCE)
+    assert reader.app is not None
+    reader.app.signal(signal.SIGSTOP)
+    # Everything is published and the app takes no more: what it has not taken waits with the broker.
+    until(lambda: len(story.lines("sent")) == COUNT // BATCH, PATIENCE, "publishing goes on without it")
+    assert len(story.lines("read")) < COUNT
+    reader.app.signal(signal.SIGCONT)
+    assert doubled(story.end()) == 0
+
+
 @pytest.mark.needs("redis-server")
 def test_redis_is_killed_and_comes_back(stage: Stage, tmp_path: Path) -> None:
     redis = Redis(tmp_path)

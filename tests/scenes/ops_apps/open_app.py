@@ -5,6 +5,7 @@
 | `/who` | its name |
 | `/count` | how many bytes it was sent |
 | `/stream/N` | N MiB, piece by piece |
+| `/sent` | how many pieces of streams it was able to send |
 | `/events` | one server-sent event, and a second once let go |
 | `/held` | answers once let go |
 | `/go`, `/hold` | lets go what is held up, and what comes after; holds again |
@@ -33,7 +34,7 @@ class Doors:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.well = True
-        self.waiting = self.peak = 0
+        self.waiting = self.peak = self.sent = 0
         self.taken: list[Any] = []
         self.probes = 0
         self._lock = threading.Lock()
@@ -73,6 +74,8 @@ class OpenApp(BaseHTTPRequestHandler):
                     self.say(NAME)
             case ["waiting"]:
                 self.say(str(DOORS.waiting))
+            case ["sent"]:
+                self.say(str(DOORS.sent))
             case ["peak"]:
                 self.say(str(DOORS.peak))
             case ["status", code]:
@@ -135,6 +138,7 @@ class OpenApp(BaseHTTPRequestHandler):
         self.end_headers()
         for part in parts:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+            DOORS.sent += 1
         self.wfile.write(b"0\r\n\r\n")
 
     def say(self, text: str, status: int = 200, type: str = "text/plain") -> None:
