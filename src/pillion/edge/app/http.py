@@ -19,6 +19,7 @@ from pillion.model.pubsub import Answer, Batch, Event, Interest
 from pillion.net.http import Headers, HttpClient, Response
 from pillion.ports.app import AppFailed, AppUnreachable
 from pillion.ports.telemetry import Telemetry
+from pillion.toolbox.hops import HOP_BY_HOP, named_by_connection
 from pillion.toolbox.stream import Body, BodyTooLarge, Stream, discard, whole
 from pillion.wire import pubsub as wire
 from pillion.wire.json import JsonError
@@ -32,13 +33,11 @@ START_TIMEOUT: Final = 60.0
 _JSON = (b"content-type", b"application/json")
 _EVENT = (b"content-type", b"application/cloudevents+json")
 _GZIP = (b"accept-encoding", b"gzip")
-_CONNECTION = frozenset(
-    (
-        b"connection", b"content-length", b"destination-app-id", b"host", b"http2-settings", b"keep-alive", b"proxy-authenticate",
-        b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
-    )
-)  # fmt: skip
+_CONNECTION = HOP_BY_HOP | {b"content-length", b"destination-app-id", b"host"}
 _LOOKED_AT = _CONNECTION | {b"content-type", b"user-agent", b"accept-encoding", b"range"}
+_CHANGING = frozenset((b"traceparent", b"tracestate", b"baggage", b"authorization", b"cookie"))
+_MOST_KNOWN = 256
+"""Sets of headers that are remembered, and the headers with which none is."""
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.~%\-!$&'()*+,;=:@]*")
 
 
@@ -69,6 +68,7 @@ class HttpApp:
         self._token = [(b"dapr-api-token", token.encode())] if token else []
         self._own_id = (b"dapr-app-id", app_id.encode())
         self._options_timeout = options_timeout
+        self._known: dict[tuple[object, ...], tuple[Headers, bool]] = {}
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """See `App.invoke`. Bodies stream both ways; gzip that the caller did not ask for is undone."""
@@ -250,9 +250,23 @@ class HttpApp:
             )
 
     def _fields(self, invocation: Invocation) -> tuple[Headers, bool]:
-        """The request's headers, and whether gzip was asked for by us rather than by the caller."""
+        """The request's headers, and whether gzip was asked for by us rather than by the caller.
+
+        The headers are shared by all calls that are alike, and must not be changed.
+        """
+        key = (invocation.content_type, invocation.from_grpc, invocation.verb == "HEAD", *invocation.headers)
+        known = self._known.get(key)
+        if known is None:
+            known = self._made(invocation)
+            if _CHANGING.isdisjoint([name for name, _ in known[0]]):
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[key] = known
+        return known
+
+    def _made(self, invocation: Invocation) -> tuple[Headers, bool]:
         headers = _from_rpc(invocation.headers) if invocation.from_grpc else invocation.headers
-        if named := _named_by_connection(headers):
+        if named := named_by_connection(headers):
             headers = [pair for pair in headers if pair[0] not in named]
         fields: Headers = []
         agent = encoding = False
@@ -326,7 +340,7 @@ def _kept(headers: Headers, *, unpack: bool, announced: bool) -> tuple[Pairs, st
     """
     kept: Pairs = []
     content_type, coding = "", b""
-    named: frozenset[bytes] = _NOBODY
+    named: frozenset[bytes] = frozenset()
     for pair in headers:
         name = pair[0]
         if name == b"content-type":
@@ -335,7 +349,7 @@ def _kept(headers: Headers, *, unpack: bool, announced: bool) -> tuple[Pairs, st
             coding = coding or pair[1].lower()
         elif name in _CONNECTION:
             if name == b"connection":
-                named = _named_by_connection(headers)
+                named = named_by_connection(headers)
             if not (announced and name == b"content-length"):
                 continue
         kept.append(pair)
@@ -358,16 +372,6 @@ def _from_rpc(metadata: Pairs) -> Pairs:
         elif name != b"content-type":
             found.append((name, value))
     return found
-
-
-def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    for name, value in headers:
-        if name == b"connection":
-            return frozenset(part.strip().lower() for part in value.split(b","))
-    return _NOBODY
-
-
-_NOBODY: frozenset[bytes] = frozenset()
 
 
 def _is_gzip(answer: Response) -> bool:
