@@ -7,14 +7,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from pillion.model.invoke import Pairs
-
-HOP_BY_HOP: Final = frozenset(
-    (
-        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection",
-        b"transfer-encoding", b"upgrade", b"te", b"trailer", b"http2-settings",
-    )
-)  # fmt: skip
-"""Headers that belong to one connection and are not passed on (RFC 9110 §7.6.1)."""
+from pillion.toolbox.hops import HOP_BY_HOP, named_by_connection
 
 _FORBIDDEN: Final = re.compile(r"[#?\x00-\x1f\x7f]").search
 _UNSENDABLE: Final = re.compile(r"[^\x21-\x7e]").search
@@ -81,7 +74,7 @@ def forwarded(headers: Pairs) -> Pairs:
         name = pair[0]
         if name in _NOT_FORWARDED:
             if name == b"connection" and named is None:
-                named = _named_by_connection(headers)
+                named = named_by_connection(headers)
         elif name[-4:] != b"-bin":
             kept.append(pair)
     return [pair for pair in kept if pair[0] not in named] if named else kept
@@ -96,7 +89,7 @@ def returned(headers: Pairs) -> Pairs:
         if name not in _NOT_RETURNED:
             kept.append(pair)
         elif name == b"connection" and named is None:
-            named = _named_by_connection(headers)
+            named = named_by_connection(headers)
     return [pair for pair in kept if pair[0] not in named] if named else kept
 
 
@@ -164,12 +157,3 @@ def status_of(code: int) -> int:
 def code_of(status: int) -> int:
     """The gRPC code that stands for an HTTP status."""
     return 0 if 200 <= status < 300 else _CODE_OF_STATUS.get(status, 2)
-
-
-def _named_by_connection(headers: Pairs) -> frozenset[bytes]:
-    return frozenset(
-        each.strip().lower()
-        for key, text in headers
-        if key == b"connection" and text.lower() not in (b"keep-alive", b"close")
-        for each in text.split(b",")
-    )

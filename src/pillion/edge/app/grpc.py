@@ -9,6 +9,7 @@ from typing import Any, Final
 from pillion.edge.app import traces
 from pillion.edge.app.log import log
 from pillion.edge.app.slots import Slots
+from pillion.edge.permanent import PERMANENT
 from pillion.model.bindings import Reply, Trigger
 from pillion.model.invoke import Invocation, Outcome, Pairs
 from pillion.model.pubsub import Answer, Batch, Event, Interest
@@ -25,15 +26,6 @@ _ALPHA: Final = b"/dapr.proto.runtime.v1.AppCallbackAlpha/"
 _HEALTH: Final = b"/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck"
 INPUTS_TIMEOUT: Final = 3.0
 
-_PERMANENT = frozenset(
-    (
-        b"accept", b"accept-charset", b"accept-language", b"accept-ranges", b"authorization", b"cache-control", b"connection",
-        b"content-length", b"content-type", b"cookie", b"date", b"expect", b"from", b"host", b"if-match", b"if-modified-since",
-        b"if-none-match", b"if-schedule-tag-match", b"if-unmodified-since", b"keep-alive", b"max-forwards", b"origin", b"pragma",
-        b"proxy-connection", b"referer", b"transfer-encoding", b"upgrade", b"via", b"warning",
-    )
-)  # fmt: skip
-"""HTTP's own header names; on their way into gRPC metadata they are prefixed with `dapr-`."""
 _OURS = frozenset((b"te", b"content-type", b"user-agent", b"content-length"))
 
 
@@ -221,7 +213,7 @@ def _metadata(invocation: Invocation) -> Pairs:
                 found.append((name, value))
         elif name == b"user-agent" or name == b"te" or name[:1] == b":":
             continue
-        elif name in _PERMANENT or name.startswith(b"grpc-"):
+        elif name in PERMANENT or name.startswith(b"grpc-"):
             found.append((b"dapr-" + name, value))
         elif name.endswith(b"-bin"):
             found.append((name, _decoded(value)))

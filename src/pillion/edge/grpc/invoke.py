@@ -4,6 +4,7 @@ import http
 from typing import Final
 
 from pillion.edge.grpc.api import Unary
+from pillion.edge.permanent import PERMANENT
 from pillion.model.call import Call
 from pillion.model.errors import DIRECT_INVOKE, ApiError
 from pillion.model.invoke import Invocation, Outcome, Pairs
@@ -17,16 +18,6 @@ from pillion.wire.proto import common, runtime
 
 _SHOWN: Final = 63
 """The most bytes of an error's body that go into its details."""
-
-_PERMANENT: Final = frozenset(
-    (
-        b"accept", b"accept-charset", b"accept-language", b"accept-ranges", b"authorization", b"cache-control", b"connection",
-        b"content-length", b"content-type", b"cookie", b"date", b"expect", b"from", b"host", b"if-match", b"if-modified-since",
-        b"if-none-match", b"if-schedule-tag-match", b"if-unmodified-since", b"keep-alive", b"max-forwards", b"origin", b"pragma",
-        b"proxy-connection", b"referer", b"transfer-encoding", b"upgrade", b"via", b"warning",
-    )
-)  # fmt: skip
-"""HTTP's own header names: a gRPC caller finds them prefixed with `dapr-`."""
 
 _HIDDEN: Final = frozenset(
     (b"traceparent", b"tracestate", b"grpc-trace-bin", b"destination-app-id", b"content-length")
@@ -133,7 +124,7 @@ def _response(outcome: Outcome, body: bytes) -> bytes:
 def _named(headers: Pairs) -> Pairs:
     """An HTTP app's headers as metadata."""
     return [
-        (b"dapr-" + name if name in _PERMANENT else name, value)
+        (b"dapr-" + name if name in PERMANENT else name, value)
         for name, value in headers
         if name not in _HIDDEN and name[-4:] != b"-bin" and name[:1] != b":"
     ]
