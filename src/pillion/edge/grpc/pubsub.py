@@ -13,6 +13,7 @@ from pillion.net.rpc import Code, RpcError, ServerCall
 from pillion.ports.app import AppFailed, AppUnreachable
 from pillion.services.pubsub import Draft, PubSubService
 from pillion.services.subscriptions import Line, NotSubscribed, Subscriptions
+from pillion.toolbox.tasks import tasked
 from pillion.wire import pubsub as wire
 from pillion.wire.proto import runtime
 
@@ -153,6 +154,10 @@ class EventStream:
 
     async def listen(self, line: Line) -> None:
         """Hear the app's answers; ends with the stream, or with the subscription once the sidecar has drained it."""
+        # The first answers may be here already: nothing has waited yet, and a timeout needs a task.
+        await tasked(self._live(line))
+
+    async def _live(self, line: Line) -> None:
         try:
             async with asyncio.timeout(None) as life:
                 line.at_end(lambda: life.reschedule(0))
