@@ -50,6 +50,8 @@ _CHANGING: Final = frozenset(
 _NEVER_TWICE: Final = _CHANGING - {b"content-length"}
 """With one of these a head is not worth remembering as a whole."""
 _NO_PAYLOAD: Final = -1
+_NOTHING_YET: Final = b"\x12\x00"
+"""The payload of a first message that brings nothing of the body."""
 _SHORT: Final = 120
 """Name and value of an entry whose three lengths fit one byte each."""
 _TELLING: Final = 64
@@ -99,6 +101,8 @@ class Codec:
         self._starts: dict[bytes, _Start] = {}
         self._types: dict[bytes, str] = {}
         self._blocks: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
+        self._requests: dict[tuple[object, ...], bytes] = {}
+        self._responses: dict[tuple[object, ...], bytes] = {}
         self._asked: dict[bytes, Invocation] = {}
         self._answered: dict[bytes, Outcome] = {}
         self._kinds: dict[str, bytes] = {}
@@ -108,9 +112,17 @@ class Codec:
 
     def leading(self, invocation: Invocation, data: bytes) -> bytes:
         """The first message of CallLocalStream, with the body's first piece."""
-        message = _message(invocation, b"\x12\x00")
-        request = b"\x08\x01" + self._map(b"\x12", invocation.headers) + prefixed(b"\x1a", message)
-        return prefixed(b"\x0a", request) + _payload(data, 0)
+        key = (
+            invocation.method, invocation.verb, invocation.query, invocation.content_type, *invocation.headers,
+        )  # fmt: skip
+        head = self._requests.get(key)
+        if head is None:
+            message = _message(invocation, b"\x12\x00")
+            request = b"\x08\x01" + self._map(b"\x12", invocation.headers) + prefixed(b"\x1a", message)
+            head = prefixed(b"\x0a", request)
+            if len(head) <= _LONGEST_START and _may_come_again(invocation.headers):
+                _bounded(self._requests)[key] = head
+        return head + (_payload(data, 0) if data else _NOTHING_YET)
 
     def request(self, invocation: Invocation, data: bytes) -> bytes:
         """The one message of CallLocal."""
@@ -213,7 +225,15 @@ class Codec:
 
     def answer(self, outcome: Outcome, data: bytes) -> bytes:
         """The first message of the answer's stream, with the body's first piece."""
-        return prefixed(b"\x0a", self._response(outcome, b"")) + _payload(data, 0)
+        if outcome.message or outcome.details or outcome.trailers:
+            return prefixed(b"\x0a", self._response(outcome, b"")) + _payload(data, 0)
+        key = (outcome.status, outcome.content_type, *outcome.headers)
+        head = self._responses.get(key)
+        if head is None:
+            head = prefixed(b"\x0a", self._response(outcome, b""))
+            if len(head) <= _LONGEST_START and _may_come_again(outcome.headers):
+                _bounded(self._responses)[key] = head
+        return head + (_payload(data, 0) if data else _NOTHING_YET)
 
     def response(self, outcome: Outcome, data: bytes) -> bytes:
         """The one answer of CallLocal."""
@@ -372,6 +392,19 @@ def read_piece(data: bytes) -> tuple[bytes, int, bool]:
 
 def _parts(data: bytes) -> tuple[int, int, bytes, int]:
     """Where the head of a stream's message stands (-1: nowhere), and its payload."""
+    size = len(data)
+    if size > 2 and data[0] == 0x0A and (data[1] < 128 or data[2] < 128):
+        # A head and one short piece of the body behind it: nearly every call and every answer.
+        start, stop = (2, data[1] + 2) if data[1] < 128 else (3, (data[1] & 127 | data[2] << 7) + 3)
+        rest = size - stop
+        if rest == 2 and data[stop:] == _NOTHING_YET:
+            return start, stop, b"", 0
+        if 4 < rest < 128 and data[stop : stop + 4] == b"\x12%c\x0a%c" % (rest - 2, rest - 4):
+            return start, stop, data[stop + 4 :], 0
+    return _searched_parts(data)
+
+
+def _searched_parts(data: bytes) -> tuple[int, int, bytes, int]:
     start = stop = -1
     payload, seq = b"", _NO_PAYLOAD
     pos, end = 0, len(data)
