@@ -4,7 +4,7 @@ import pytest
 from support.stores import Shelf
 
 from pillion.contracts.words import EtagMismatch
-from pillion.drivers.state.memory import MemorySettings, MemoryStore
+from pillion.drivers.state.memory import FORGOTTEN, MemorySettings, MemoryStore
 from pillion.model.state import Guard, Put
 from pillion.plug.component import Context
 from pillion.testing.clock import HandClock
@@ -38,4 +38,18 @@ async def test_what_ended_is_forgotten_though_nobody_asks() -> None:
     for _ in range(6):
         await clock.advance(1.0)
     assert list(store._rows) == ["again"]
+    await context.crew.close()
+
+
+async def test_a_key_written_again_and_again_does_not_fill_the_memory_with_ends() -> None:
+    clock = HandClock()
+    context = Context(name="mem", clock=clock)
+    store = MemoryStore(MemorySettings(), context)
+    await store.open()
+    for _ in range(3 * FORGOTTEN):
+        await store.put(Put("k", b"1", expires_at=clock.now() + 5))
+    assert len(store._ends) <= FORGOTTEN + 2
+    for _ in range(6):
+        await clock.advance(1.0)
+    assert await store.get("k") is None and not store._rows
     await context.crew.close()

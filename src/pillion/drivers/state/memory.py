@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from pillion.contracts.state import Feature, StateStore
 from pillion.contracts.words import EtagMismatch
@@ -12,6 +12,10 @@ from pillion.toolbox.ids import uuid4
 
 SWEEP_EVERY = 1.0
 """Seconds between two looks for values that ended unread."""
+
+
+FORGOTTEN = 1000
+"""Ends of values that were written over, kept before they are cleared away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,15 @@ class MemoryStore(StateStore[MemorySettings]):
         self._rows[key] = entry
         if entry.expires_at is not None:
             heappush(self._ends, (entry.expires_at, key))
+            if len(self._ends) > 2 * len(self._rows) + FORGOTTEN:
+                self._forget_ends()
+
+    def _forget_ends(self) -> None:
+        """Keys written again and again before they end would fill the memory with ends that count no more."""
+        self._ends = [
+            (entry.expires_at, key) for key, entry in self._rows.items() if entry.expires_at is not None
+        ]
+        heapify(self._ends)
 
     async def _sweep(self) -> None:
         while True:
