@@ -192,3 +192,19 @@ def test_a_lock_is_held_once_and_freed(tmp_path: Path) -> None:
     first.free(remove=True)
     assert not is_locked(tmp_path / "l") and second.take()
     second.free()
+
+
+async def test_who_asked_is_answered_even_when_nothing_can_be_undone(tmp_path: Path) -> None:
+    file = await opened(tmp_path / "a.db")
+
+    def sticks(db: sqlite3.Connection) -> None:
+        db.set_authorizer(
+            lambda action, what, *_: sqlite3.SQLITE_DENY if what == "ROLLBACK" else sqlite3.SQLITE_OK
+        )
+        raise EtagMismatch("no")
+
+    with pytest.raises(EtagMismatch):
+        await file.write(sticks)
+    with pytest.raises(Refused):
+        await file.write(count)
+    await file.close()

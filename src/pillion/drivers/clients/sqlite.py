@@ -1,6 +1,7 @@
 """One SQLite file on a thread of its own: what is asked at the same time is committed together."""
 
 import asyncio
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -391,8 +392,10 @@ def _layout(db: sqlite3.Connection) -> int:
 
 
 def _rollback(db: sqlite3.Connection) -> None:
+    """Undo. What cannot even be undone shows in the next request: whoever asked now must still be answered."""
     if db.in_transaction:
-        db.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
 
 
 def _take(turn: FileLock) -> None:
