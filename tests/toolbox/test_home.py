@@ -34,3 +34,10 @@ def test_a_file_is_no_place(tmp_path: Path) -> None:
 def test_a_place_of_another_user_is_not_taken(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, -1)
     assert home.prepare(tmp_path) == "it belongs to another user"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such bits")
+def test_a_place_of_ours_is_closed_to_others_who_could_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    assert home.prepare(tmp_path) == ""
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755

@@ -22,17 +22,26 @@ def candidates(asked: str, environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def prepare(place: Path) -> str:
-    """Make the folder, for us alone; what is wrong with it, "" when it can be used."""
+    """Make the folder, for us alone; what is wrong with it, "" when it can be used.
+
+    One of ours in which others may write is closed to them: what lies in it is trusted.
+    """
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = place.stat()
+        if stat.S_ISDIR(found.st_mode) and _is_ours(found) and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            place.chmod(stat.S_IMODE(found.st_mode) & 0o755)
     except OSError as error:
         return error.strerror or str(error)
     if not stat.S_ISDIR(found.st_mode):
         return "not a folder"
-    if hasattr(os, "getuid") and found.st_uid != os.getuid():
+    if not _is_ours(found):
         return "it belongs to another user"
     return "" if os.access(place, os.W_OK | os.X_OK) else "not writable"
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    return not hasattr(os, "getuid") or found.st_uid == os.getuid()
 
 
 def home_of_user() -> str:
