@@ -401,8 +401,7 @@ class ServerConnection(Link):
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        value = value.rstrip()
+        name, value = name.lower(), value.rstrip()
         self._headers.append((name, value))
         if name in _NOTED and self._in_head:
             if name == b"host" and name in self._noted:
@@ -509,23 +508,22 @@ class ServerConnection(Link):
     def _serve(self) -> None:
         """Serve what has come, one by one, while answers come at once; then write them together."""
         self._serving = True
-        queue = self._queue
+        queue, handler = self._queue, self._site.handler
         while queue and self._current is None and self._writable:
             exchange = self._current = queue.popleft()
-            self._start(exchange)
+            request = exchange.request
+            if request is None:
+                exchange.respond(exchange.refusal, [_PLAIN], _REFUSALS[exchange.refusal])
+                continue
+            try:
+                handler(request, exchange)
+            except Exception:  # a request's root: it must not take the connection's other requests along
+                log.exception("the handler of %s %s failed", exchange.method, request.target)
+                self._failed(exchange)
         self._serving = False
-        self._flush()
+        if self._out:
+            self._flush()
         self._after_turn()
-
-    def _start(self, exchange: Exchange) -> None:
-        if exchange.request is None:
-            exchange.respond(exchange.refusal, [_PLAIN], _REFUSALS[exchange.refusal])
-            return
-        try:
-            self._site.handler(exchange.request, exchange)
-        except Exception:  # a request's root: it must not take the connection's other requests along
-            log.exception("the handler of %s %s failed", exchange.method, exchange.request.target)
-            self._failed(exchange)
 
     def _failed(self, exchange: Exchange) -> None:
         if exchange.answered:
@@ -536,7 +534,7 @@ class ServerConnection(Link):
 
     def _after_turn(self) -> None:
         """What is left to do when nothing more can be served for now."""
-        if not self._reading and len(self._queue) < WAITING and self._stream is None:
+        if not self._reading and self._stream is None and len(self._queue) < WAITING:
             self._resume_reading()
         if self._current is not None:
             self._watch.off()
@@ -558,8 +556,13 @@ class ServerConnection(Link):
         if not isinstance(body, bytes) or status in _BODYLESS or exchange.method == b"HEAD":
             self._answer_otherwise(exchange, status, headers, body)
             return
-        head = self._head(exchange, status, headers)
-        self._write(b"%b%b%b" % (head, self._tail(exchange, status, len(body)), body))
+        fields = self._site.blocks.of(headers)
+        if fields.told or exchange.old or not exchange.keep:
+            head = self._head(exchange, status, headers)
+            self._write(b"%b%b%b" % (head, self._tail(exchange, status, len(body)), body))
+        else:
+            start = self._site.status.dated(status)
+            self._write(b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (start, fields.text, len(body), body))
         self._answered(exchange)
 
     def _head(self, exchange: Exchange, status: int, headers: Headers) -> bytes:
