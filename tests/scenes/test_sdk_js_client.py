@@ -1,6 +1,7 @@
 """The official JavaScript SDK as a client, over HTTP and over gRPC: each block once."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,13 +56,19 @@ def told(request: pytest.FixtureRequest, stage: Stage, seen: Seen) -> Told:
     protocol = request.param
     sidecar = stage.sidecar(f"client-{protocol}", resources=stage.folder / "resources").ready()
     seen.path.write_text("")
+    return Told(protocol, stories(protocol, sidecar), seen, sidecar)
+
+
+def stories(protocol: str, sidecar: Sidecar, *only: str, **env: str) -> dict[str, Any]:
+    """Run the client; the lines it printed, by story."""
     port = sidecar.ports.http if protocol == "http" else sidecar.ports.grpc
     ran = subprocess.run(
-        ["node", str(JS / "client.js"), protocol, str(port)], capture_output=True, text=True, timeout=50
-    )
+        ["node", str(JS / "client.js"), protocol, str(port), *only],
+        capture_output=True, text=True, timeout=50, env={**os.environ, **env},
+    )  # fmt: skip
     lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith('{"what"')]
     assert lines, ran.stdout + ran.stderr
-    return Told(protocol, {line["what"]: line for line in lines}, seen, sidecar)
+    return {line["what"]: line for line in lines}
 
 
 def test_state_is_saved_read_and_deleted(told: Told) -> None:
@@ -143,3 +150,14 @@ def test_an_app_that_is_not_there_is_an_error(told: Told) -> None:
 def test_the_client_shuts_its_sidecar_down(told: Told) -> None:
     assert told["shutdown"] is True
     assert told.sidecar.wait() == 0
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_the_api_token_is_sent_with_every_call(stage: Stage, protocol: str) -> None:
+    sidecar = stage.sidecar(
+        f"locked-{protocol}", resources=stage.folder / "resources", env={"DAPR_API_TOKEN": "t0ken"}
+    )
+    until(lambda: sidecar.ask("GET", "/v1.0/metadata", dapr_api_token="t0ken").status == 200)
+    assert sidecar.ask("GET", "/v1.0/metadata").status == 401
+    line = stories(protocol, sidecar, "state", DAPR_API_TOKEN="t0ken")["state"]
+    assert line.get("told", line)["read"] == {"n": 1}

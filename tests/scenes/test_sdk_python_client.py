@@ -310,6 +310,14 @@ def test_the_api_token_is_sent_with_every_call(stage: Stage, monkeypatch: pytest
     assert sidecar.stop() == 0
 
 
+def test_a_sidecar_may_be_named_by_its_endpoints(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAPR_HTTP_ENDPOINT", sidecar.url)
+    monkeypatch.setenv("DAPR_GRPC_ENDPOINT", f"{sidecar.grpc}?tls=false")
+    with DaprClient() as client:
+        assert client.get_metadata().application_id == "client"
+        assert client.invoke_method("plain", "echo", "", http_verb="GET").status_code == 200
+
+
 def test_values_of_many_megabytes_pass_where_the_limit_is_raised(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from dapr.ext.grpc import (
 PORT, NOTES = int(sys.argv[1]), sys.argv[2]
 warnings.simplefilter("ignore", DeprecationWarning)  # one handler takes the event of old
 app = App()
+REFUSED: list[str] = []
 
 
 def note(what: str, **more: Any) -> None:
@@ -72,7 +73,10 @@ def cheap(event: SubscriptionMessage) -> None:
 @app.subscribe(pubsub_name="bus", topic="grpc-bulk")
 def bulk(event: SubscriptionMessage) -> TopicEventResponse:
     note("bulk", data=event.data())
-    return TopicEventResponse("success")
+    if event.data() != {"n": 0} or REFUSED:
+        return TopicEventResponse("success")
+    REFUSED.append(event.id())
+    return TopicEventResponse("retry")
 
 
 @app.binding("tick")

@@ -16,6 +16,14 @@ function note(what) {
   return async (data) => fs.appendFileSync(notes, JSON.stringify({ what, data: data ?? null }) + "\n");
 }
 
+let refused = false;
+async function secondTime(data) {
+  await note("bulk")(data);
+  if (data.n !== 0 || refused) return DaprPubSubStatusEnum.SUCCESS;
+  refused = true;
+  return DaprPubSubStatusEnum.RETRY;
+}
+
 (async () => {
   await server.pubsub.subscribe("bus", topic("plain"), note("plain"));
   await server.pubsub.subscribe("bus", topic("raw"), note("raw"), "raw", { rawPayload: true });
@@ -29,7 +37,7 @@ function note(what) {
   });
   server.pubsub.subscribeToRoute("bus", topic("routed"), "other", note("other"));
   server.pubsub.subscribeToRoute("bus", topic("routed"), "dear", note("dear"));
-  await server.pubsub.subscribeBulk("bus", topic("bulk"), note("bulk"), { maxMessagesCount: 10, maxAwaitDurationMs: 50 });
+  await server.pubsub.subscribeBulk("bus", topic("bulk"), secondTime, { maxMessagesCount: 10, maxAwaitDurationMs: 50 });
   await server.binding.receive("tick", note("tick"));
   await server.invoker.listen(
     "greet",
