@@ -1,5 +1,6 @@
 """Calls through two sidecars that know of each other by the machine's registry alone."""
 
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -234,3 +235,40 @@ def test_a_grpc_app_answers_an_http_caller(stage: Stage) -> None:
     answer = caller.ask("POST", "/v1.0/invoke/b/method/echo", b"hello", content_type="text/plain")
     assert (answer.status, answer.body) == (200, b"hello from a")
     assert caller.ask("POST", "/v1.0/invoke/b/method/nosuch").status == 501
+
+
+def test_namespaces_keep_equal_names_apart(stage: Stage) -> None:
+    production, caller = {"NAMESPACE": "production"}, stage.sidecar("a")
+    port = free_port()
+    stage.python("open", APPS / "open_app.py", str(port), "open")
+    stage.sidecar("b", app_port=port, env=production).ready()
+    neighbour = stage.sidecar("a", env=production).ready()
+    caller.ready()
+    assert call(neighbour, "who") == call(neighbour, "who", "b.production") == b"open"
+    assert call(caller, "who", "b.production") == b"open"
+    assert caller.ask("GET", "/v1.0/invoke/b/method/who").status == 500
+    assert neighbour.ask("GET", "/v1.0/invoke/b.default/method/who").status == 500
+
+
+def test_without_a_registry_they_find_each_other_by_multicast(stage: Stage) -> None:
+    if not multicast_works():
+        pytest.skip("multicast does not come back to this machine")
+    alone, port = {"PILLION_HOME": "/dev/null/nowhere"}, free_port()
+    stage.python("open", APPS / "open_app.py", str(port), "open")
+    name = f"b-{port}"
+    stage.sidecar(name, "--no-multicast=false", app_port=port, env=alone).ready()
+    caller = stage.sidecar("a", "--no-multicast=false", env=alone).ready()
+    assert until(lambda: call(caller, "who", name)) == b"open"
+
+
+def multicast_works() -> bool:
+    group = "224.0.0.251"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+        try:
+            ear.bind(("", 0))
+            ear.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + bytes(4))
+            ear.settimeout(1)
+            ear.sendto(b"?", (group, ear.getsockname()[1]))
+            return ear.recv(1) == b"?"
+        except OSError:
+            return False
