@@ -86,6 +86,18 @@ def test_an_app_that_is_ill_from_the_start_gets_nothing_until_it_is_well(stage: 
     until(lambda: app.taken() == [0])
 
 
+def test_a_grpc_app_is_asked_for_its_health_by_a_call(stage: Stage) -> None:
+    port, illness = free_port(), stage.folder / "ill"
+    stage.python("grpc", APPS / "grpc_app.py", str(port), str(illness))
+    sidecar = stage.sidecar("a", *WATCHED, "--app-protocol=grpc", app_port=port).ready()
+    assert sidecar.ask("POST", "/v1.0/invoke/a/method/echo", b"1").status == 200
+    illness.touch()
+    until(lambda: sidecar.ask("POST", "/v1.0/invoke/a/method/echo", b"1").status == 500)
+    illness.unlink()
+    until(lambda: sidecar.ask("POST", "/v1.0/invoke/a/method/echo", b"1").status == 200)
+    assert sidecar.said().count("App entered healthy status") == 2
+
+
 def test_it_serves_the_app_before_the_app_listens(stage: Stage) -> None:
     port = free_port()
     sidecar = stage.sidecar("a", app_port=port, resources=stage.resources(BROKER)).outbound()
