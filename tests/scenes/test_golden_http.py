@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 -- recorded texts are as long as they are.
 
+import base64
 import json
 import socket
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ SUBSCRIPTIONS = [
     {"pubsubname": "ps", "topic": "failed", "route": "/error", "deadLetterTopic": "dead"},
     {"pubsubname": "ps", "topic": "gone", "route": "/weird", "deadLetterTopic": "dead"},
     {"pubsubname": "ps", "topic": "dead", "route": "/dead"},
+    *({"pubsubname": "ps", "topic": f"bulk-{answer}", "route": f"/{answer}", "deadLetterTopic": "dead",
+       "bulkSubscribe": {"enabled": True, "maxMessagesCount": 2, "maxAwaitDurationMs": 200}} for answer in ("empty", "object", "nothing", "error", "weird")),
     ]  # fmt: skip
 
 CONFIGURATION = json.dumps({
@@ -654,3 +657,57 @@ def test_what_the_app_drops_reaches_the_dead_letter_topic(house: House, topic: s
 def test_what_the_app_fails_reaches_the_dead_letter_topic(house: House) -> None:
     send(house.appa.ports.http, "POST", "/v1.0/publish/ps/failed", b'"failed-to-die"', (JSON,))
     until(lambda: next((each for each in house.app.seen if each.target == "/dead" and b"failed-to-die" in each.body), None))
+
+
+@pytest.mark.parametrize("answer", ["empty", "object", "nothing", "error"])
+def test_a_batch_without_an_answer_for_an_entry_ends_as_dead_letters_one_by_one(house: House, answer: str) -> None:
+    port = house.appa.ports.http
+    batch = json.dumps([{"entryId": each, "event": f"{answer}-{each}", "contentType": "text/plain"} for each in "ab"])
+    assert send(port, "POST", f"/v1.0/publish/bulk/ps/bulk-{answer}", batch).status == 204
+    for each in "ab":
+        marker = f'"data":"{answer}-{each}"'.encode()
+        dead = until(lambda marker=marker: next((e for e in house.app.seen if e.target == "/dead" and marker in e.body), None))
+        assert json.loads(dead.body)["topic"] == f"bulk-{answer}"
+
+
+def test_a_batch_nobody_serves_is_done_with(house: House) -> None:
+    port = house.appa.ports.http
+    for topic, text in (("bulk-weird", "to-nobody"), ("bulk-empty", "to-the-dead")):
+        send(port, "POST", f"/v1.0/publish/ps/{topic}", f'"{text}"', (JSON,))
+    until(lambda: next((each for each in house.app.seen if each.target == "/dead" and b"to-the-dead" in each.body), None))
+    batch = next(each for each in house.app.seen if each.target == "/weird" and b"to-nobody" in each.body)
+    assert agrees(batch.body.decode(), '{"entries":[{"entryId":"{uuid}","event":{{any}},"metadata":{},"contentType":"application/cloudevents+json"}],'
+                  '"id":"{uuid}","metadata":{"pubsubName":"ps"},"pubsubname":"ps","topic":"bulk-weird","type":"com.dapr.event.sent.bulk"}'), batch.body  # fmt: skip
+    assert not [each for each in house.app.seen if each.target == "/dead" and b"to-nobody" in each.body]
+
+
+def basic(app_id: str) -> tuple[str, str]:
+    return "Authorization", "Basic " + base64.b64encode(f"dapr-app-id:{app_id}".encode()).decode()
+
+
+@pytest.mark.parametrize("path, headers, target, arrives", [
+    ("/addressed/one", (("dapr-app-id", "appb"),), "appb", "/addressed/one"),
+    ("/addressed/two", (basic("appb"),), "appb", "/addressed/two"),
+    ("/addressed/three", (("dapr-app-id", "appb"), basic("appa")), "appb", "/addressed/three"),
+    ("/v1.0/invoke/other/method/addressed/four", (("dapr-app-id", "appb"),), "appb", "/v1.0/invoke/other/method/addressed/four"),
+    ("/v1.0/invoke/appb.default/method/addressed/five", (), "appb", "/addressed/five"),
+    ("/v1.0/invoke/http:%2F%2F127.0.0.1:@/method/addressed/six", (), "appb", "/addressed/six"),
+    ("/v1.0/invoke/http://127.0.0.1:@/method/addressed/seven", (), "appb", "/addressed/seven"),
+])  # fmt: skip
+def test_an_app_is_addressed_in_every_way(house: House, path: str, headers: tuple[tuple[str, str], ...], target: str, arrives: str) -> None:
+    asked = path.replace("@", str(house.other_app.port))
+    assert send(house.appa.ports.http, "GET", asked, headers=headers).status == 200
+    seen = (house.other_app if target == "appb" else house.app).got("addressed/" + arrives.rpartition("/")[2])
+    assert seen.target == arrives
+    assert not seen.all("dapr-app-id")
+
+
+def test_a_valid_baggage_comes_back(house: House) -> None:
+    heard = send(house.appa.ports.http, "GET", "/v1.0/state/mem/k1", headers=(("baggage", "a=1,b=2"),))
+    assert (heard.status, heard.all("Baggage")) == (200, ["a=1,b=2"])
+
+
+def test_a_body_of_exactly_the_limit_passes(house: House) -> None:
+    whole = b'[{"key":"big","value":"' + b"x" * (4 * 1024 * 1024 - 26) + b'"}]'
+    assert len(whole) == 4 * 1024 * 1024
+    assert send(house.appa.ports.http, "POST", "/v1.0/state/mem", whole).status == 204

@@ -41,6 +41,8 @@ ANSWERS: dict[str, Answer] = {
     "/drop": (200, [], b'{"status":"DROP"}'),
     "/error": (500, [], b""),
     "/empty": (200, [], b""),
+    "/object": (200, [], b"{}"),
+    "/nothing": (200, [], b'{"statuses":[]}'),
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import logging
 import posixpath
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote_plus
@@ -185,6 +185,8 @@ class HttpApi:
             else:
                 trace = None if traced is PLAIN and front.call is not None else request.header(b"traceparent")
                 headers.append((b"traceparent", trace) if trace else _UNTRACED)
+            if traced is not PLAIN and traced.baggage and not any(key == b"baggage" for key, _ in headers):
+                headers.append((b"baggage", traced.baggage.encode("latin-1")))
         if front.finish is not None:
             front.finish(request, reply)
         responder.respond(reply.status, headers, sent)
@@ -318,8 +320,3 @@ def _refusal(error: BaseException | None) -> Reply:
     if isinstance(error, Exception):
         log.error("a request failed unexpectedly: %s", known.message, exc_info=error)
     return Reply(known.fault.status, [JSON_TYPE], http_body(known))
-
-
-def fault_reply(error: ApiError, headers: Mapping[bytes, bytes] | None = None) -> Reply:
-    """A fault as an answer, with extra headers."""
-    return Reply(error.fault.status, [JSON_TYPE, *(headers or {}).items()], http_body(error))
