@@ -12,7 +12,7 @@ from pillion.model.call import PLAIN, Call
 from pillion.model.errors import ApiError
 from pillion.model.state import Delete, Entry, Put, Removal, Save, Write
 from pillion.services.sealing import Sealer, SealKey
-from pillion.services.state import BUILT_IN, StateMount, StateService, capabilities, unsupported_metadata
+from pillion.services.state import StateMount, StateService, capabilities, unsupported_metadata
 
 
 @pytest.fixture
@@ -226,4 +226,4 @@ async def test_capabilities_are_told_in_daprs_order(shelf: Shelf) -> None:
 
 def test_an_outbox_is_told_to_be_not_built() -> None:
     assert unsupported_metadata(["keyPrefix", "OutboxPublishPubsub", "redisHost"]) == ["OutboxPublishPubsub"]
-    assert unsupported_metadata(BUILT_IN) == []
+    assert unsupported_metadata(("keyPrefix", "actorStateStore", "primaryEncryptionKey")) == []

@@ -16,7 +16,7 @@ from pillion.edge.grpc.proxy import Proxy
 from pillion.edge.outside import OutsideHttp
 from pillion.edge.peer.client import PeerCalls
 from pillion.edge.peer.links import Links
-from pillion.edge.peer.server import PeerRpcs
+from pillion.edge.peer.server import PREFIX, PeerRpcs
 from pillion.host import channel, mounts, naming
 from pillion.host.apilog import Served
 from pillion.host.apis import Services
@@ -224,7 +224,7 @@ def _internal(rpcs: PeerRpcs, proxy: Proxy, metrics: Metrics) -> GrpcApi:
     """What other sidecars may call; its calls are counted and never logged as API calls."""
     served = Served(metrics, None)
     api = GrpcApi(None, served.rpc)
-    api.serve(b"/dapr.proto.internals.v1.ServiceInvocation/", rpcs.unary(), rpcs.streams())
+    api.serve(PREFIX, rpcs.unary(), rpcs.streams())
     api.fallback = proxy.serve
     return api
 

@@ -16,8 +16,6 @@ from pillion.services.mount import Mount
 from pillion.services.sealing import SealBroken, Sealer
 from pillion.toolbox.clock import Clock
 
-BUILT_IN = ("keyPrefix", "actorStateStore", "primaryEncryptionKey", "secondaryEncryptionKey")
-"""Metadata names that every state store understands beside its driver's own settings."""
 OUTBOX = ("outboxPublishPubsub", "outboxPublishTopic", "outboxPubsub", "outboxDiscardWhenMissingState")
 
 _JSON = "application/json"

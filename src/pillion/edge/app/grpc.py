@@ -51,11 +51,6 @@ class GrpcApp:
         self._inputs_timeout = inputs_timeout
         self._bulk: bytes | None = _CALLBACK + b"OnBulkTopicEvent"
 
-    @property
-    def channel(self) -> Channel:
-        """The connection itself, for calls that are passed through as they are."""
-        return self._channel
-
     async def invoke(self, invocation: Invocation) -> Outcome:
         """See `App.invoke`. A status the app answered is an Outcome below 100."""
         request = common.InvokeRequest(method=invocation.method, content_type=invocation.content_type)

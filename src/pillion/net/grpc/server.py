@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import ssl
 import time
 from collections.abc import Sequence
@@ -120,12 +119,6 @@ class GrpcServer:
             raise
         self._listeners += opened
         return port
-
-    async def listen_socket(self, bound: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
-        """Serve a socket that is bound already."""
-        self._listeners.append(
-            await self.loop.create_server(self._connection, sock=bound, ssl=tls, backlog=1024)
-        )
 
     async def listen_unix(self, path: str) -> None:
         """Serve a Unix socket; one left there by a process that is gone is replaced."""
