@@ -9,7 +9,7 @@ import pytest
 from dapr.clients import DaprClient
 from dapr.clients.grpc.interceptors import DaprClientInterceptor
 from support.sdk import APPS, Seen
-from support.sidecar import Sidecar, Stage, component, free_port, until
+from support.sidecar import Process, Sidecar, Stage, component, free_port, until
 
 BULK = json.dumps(
     {
@@ -35,9 +35,9 @@ class Cast:
             component("bus", "pubsub.sqlite"), component("tick", "bindings.cron", schedule="@every 1s"), BULK
         )
         self.seen = {name: Seen(stage.folder / f"{name}.jsonl") for name in ("grpc", "fastapi", "flask")}
-        ports = {name: free_port() for name in self.seen}
-        for name, seen in self.seen.items():
-            stage.python(name, APPS / f"{name}_app.py", str(ports[name]), str(seen.path))
+        self.stage = stage
+        self.ports = ports = {name: free_port() for name in self.seen}
+        self.apps = {name: self.started(name) for name in self.seen}
         well = ("--app-protocol=grpc", "--enable-app-health-check", "--app-health-probe-interval=1")
         self.sidecars = {
             name: stage.sidecar(
@@ -48,6 +48,10 @@ class Cast:
         self.caller = stage.sidecar("caller", resources=folder)
         for sidecar in (*self.sidecars.values(), self.caller):
             sidecar.ready()
+
+    def started(self, name: str) -> Process:
+        arguments = (str(self.ports[name]), str(self.seen[name].path))
+        return self.stage.python(name, APPS / f"{name}_app.py", *arguments)
 
     def publish(self, topic: str, data: str, **metadata: str) -> None:
         kind = "application/json" if data[0] in "{[" else "text/plain"
@@ -172,3 +176,15 @@ def test_the_metadata_lists_what_the_apps_subscribed_to(cast: Cast) -> None:
         "flask-dead": "",
     }
     assert listed["grpc"].ask("GET", "/v1.0/metadata").json()["appConnectionProperties"]["protocol"] == "grpc"
+
+
+@pytest.mark.parametrize(
+    ("name", "topic", "what"), [("grpc", "grpc-late", "late"), ("fastapi", "web-late", "fast-late")]
+)
+def test_an_app_that_died_hears_what_came_meanwhile(cast: Cast, name: str, topic: str, what: str) -> None:
+    cast.apps[name].kill()
+    cast.publish(topic, "meanwhile")
+    cast.apps[name] = cast.started(name)
+    assert cast.told(name, what)[0]["data"] == "meanwhile"
+    cast.publish(topic, "after")
+    assert [note["data"] for note in cast.told(name, what, 2)] == ["meanwhile", "after"]

@@ -24,6 +24,11 @@ def plain(event: Event) -> None:
     note("fast-plain", data=event["data"], topic=event["topic"])
 
 
+@dapr.subscribe(pubsub="bus", topic="web-late")
+def late(event: Event) -> None:
+    note("fast-late", data=event["data"])
+
+
 @dapr.subscribe(pubsub="bus", topic="web-answers", route="/answers", dead_letter_topic="web-dead")
 def answers(event: Event) -> dict[str, str]:
     note("fast-answers", data=event["data"])

@@ -39,6 +39,11 @@ def plain(event: SubscriptionMessage) -> None:
     note("plain", data=event.data(), source=event.source(), type=event.type(), topic=event.topic())
 
 
+@app.subscribe(pubsub_name="bus", topic="grpc-late")
+def late(event: SubscriptionMessage) -> None:
+    note("late", data=event.data())
+
+
 @app.subscribe(pubsub_name="bus", topic="grpc-old")
 def old(event: v1.Event) -> None:
     note("old", data=json.loads(event.Data()), id=event.EventID(), subject=event.Subject())
