@@ -10,7 +10,10 @@ from support.sidecar import Sidecar, Stage, until
 
 def has_multicast() -> bool:
     """Whether a packet sent to the group of mDNS comes back."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as said:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as said,
+    ):
         try:
             heard.bind(("", 0))
             heard.settimeout(1)
@@ -28,7 +31,10 @@ def test_two_sidecars_with_homes_of_their_own_find_each_other(stage: Stage) -> N
     with HttpApp() as app:
         _on_the_air(stage, "callee", app_port=app.port).ready()
         caller = _on_the_air(stage, "caller").ready()
-        until(lambda: send(caller.ports.http, "GET", "/v1.0/invoke/callee/method/hello").status == 200, why="it is found")
+        until(
+            lambda: send(caller.ports.http, "GET", "/v1.0/invoke/callee/method/hello").status == 200,
+            why="it is found",
+        )
         assert app.find("/hello")
 
 

@@ -87,7 +87,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with Stage(folder) as stage, GrpcApp(SUBSCRIPTIONS) as grpc_app, HttpApp() as http_app:
         (folder / "conf.yaml").write_text(CONFIGURATION)
         (folder / "sec.json").write_text('{"a":"va","db":{"user":"u1","pw":"p"}}')
-        broker = (component("pub", "pubsub.in-memory"), component("scoped", "pubsub.in-memory", allowedTopics="ok1"))
+        broker = (
+            component("pub", "pubsub.in-memory"),
+            component("scoped", "pubsub.in-memory", allowedTopics="ok1"),
+        )
         mine = stage.resources(
             component("mem", "state.in-memory"), *broker,
             component("files", "bindings.localstorage", rootPath=str(folder / "files")),
@@ -98,7 +101,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         plain_conf = folder / "plain.yaml"
         plain_conf.write_text(CONFIGURATION.replace('"invoke"', '"lock"'))
         sidecars = {
-            "app": stage.sidecar("app", "--app-protocol", "grpc", "--config", str(plain_conf), app_port=grpc_app.port, resources=mine),
+            "app": stage.sidecar(
+                "app",
+                "--app-protocol",
+                "grpc",
+                "--config",
+                str(plain_conf),
+                app_port=grpc_app.port,
+                resources=mine,
+            ),
             "cli": stage.sidecar("cli", resources=stage.resources(*broker, folder="cli")),
             "http": stage.sidecar("http", app_port=http_app.port),
             "guarded": stage.sidecar("guarded", *conf, env={"DAPR_API_TOKEN": "secret"}),
@@ -160,7 +171,14 @@ def bind(name: str, operation: str, data: bytes = b"", **metadata: str) -> Any:
     return binding.InvokeBindingRequest(name=name, operation=operation, data=data, metadata=metadata)
 
 
-def calling(app_id: str, method: str = "m/2", data: bytes = b"hi", kind: str = "text/plain", verb: int = 0, query: str = "") -> Any:
+def calling(
+    app_id: str,
+    method: str = "m/2",
+    data: bytes = b"hi",
+    kind: str = "text/plain",
+    verb: int = 0,
+    query: str = "",
+) -> Any:
     message = common.InvokeRequest(method=method, data=any_pb2.Any(value=data), content_type=kind)
     if verb:
         message.http_extension.CopyFrom(common.HTTPExtension(verb=verb, querystring=query))
@@ -274,7 +292,9 @@ def test_a_refusal_is_the_recorded_one(house: House, row: Row) -> None:
     }  # fmt: skip
     if row.info:
         info = found["ErrorInfo"]
-        metadata = {key: "{any}" if row.info[1].get(key) == "{any}" else value for key, value in info.metadata.items()}
+        metadata = {
+            key: "{any}" if row.info[1].get(key) == "{any}" else value for key, value in info.metadata.items()
+        }
         assert (info.domain, info.reason, metadata) == ("dapr.io", *row.info)
     if row.resource:
         resource = found["ResourceInfo"]
@@ -287,29 +307,63 @@ def test_a_refusal_is_the_recorded_one(house: House, row: Row) -> None:
 
 def test_encryption_without_a_provider_is_refused(house: House) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        list(house.stub("app").EncryptAlpha1(iter([crypto.EncryptRequest(options=crypto.EncryptRequestOptions(component_name="x"))]), timeout=5))
-    assert (caught.value.code().name, caught.value.details()) == ("INTERNAL", "crypto providers not configured")
+        list(
+            house.stub("app").EncryptAlpha1(
+                iter([crypto.EncryptRequest(options=crypto.EncryptRequestOptions(component_name="x"))]),
+                timeout=5,
+            )
+        )
+    assert (caught.value.code().name, caught.value.details()) == (
+        "INTERNAL",
+        "crypto providers not configured",
+    )
 
 
 def test_state_answers_are_the_recorded_ones(house: House) -> None:
-    house.call("app", "SaveState", save("mem", item("k1", b'{"a":1}'), item("k2", b"\x00\x01"), item("ttl", metadata={"ttlInSeconds": "100"})))
+    house.call(
+        "app",
+        "SaveState",
+        save(
+            "mem",
+            item("k1", b'{"a":1}'),
+            item("k2", b"\x00\x01"),
+            item("ttl", metadata={"ttlInSeconds": "100"}),
+        ),
+    )
     one = house.call("app", "GetState", state.GetStateRequest(store_name="mem", key="k1"))
     assert one.data == b'{"a":1}' and agrees(one.etag, "{uuid}") and not one.metadata
-    assert house.call("app", "GetState", state.GetStateRequest(store_name="mem", key="k2")).data == b"\x00\x01"
-    assert agrees(house.call("app", "GetState", state.GetStateRequest(store_name="mem", key="ttl")).metadata["ttlExpireTime"], "{T}Z")
+    assert (
+        house.call("app", "GetState", state.GetStateRequest(store_name="mem", key="k2")).data == b"\x00\x01"
+    )
+    assert agrees(
+        house.call("app", "GetState", state.GetStateRequest(store_name="mem", key="ttl")).metadata[
+            "ttlExpireTime"
+        ],
+        "{T}Z",
+    )
     none = house.call("app", "GetState", state.GetStateRequest(store_name="mem", key="nope"))
     assert (none.data, none.etag) == (b"", "")
-    first, second = house.call("app", "GetBulkState", state.GetBulkStateRequest(store_name="mem", keys=["k1", "nope"])).items
+    first, second = house.call(
+        "app", "GetBulkState", state.GetBulkStateRequest(store_name="mem", keys=["k1", "nope"])
+    ).items
     assert (first.key, first.data, first.etag) == ("k1", b'{"a":1}', one.etag)
     assert (second.key, second.data, second.etag, second.error) == ("nope", b"", "", "")
 
 
 def test_bindings_and_secrets_answer_as_recorded(house: House) -> None:
-    assert house.call("app", "InvokeBinding", bind("files", "create", b"hello", fileName="f1")).data == b'{"fileName":"f1"}'
+    assert (
+        house.call("app", "InvokeBinding", bind("files", "create", b"hello", fileName="f1")).data
+        == b'{"fileName":"f1"}'
+    )
     assert house.call("app", "InvokeBinding", bind("files", "get", fileName="f1")).data == b"hello"
-    assert dict(house.call("app", "GetSecret", secret.GetSecretRequest(store_name="sec", key="a")).data) == {"a": "va"}
+    assert dict(house.call("app", "GetSecret", secret.GetSecretRequest(store_name="sec", key="a")).data) == {
+        "a": "va"
+    }
     found = house.call("app", "GetBulkSecret", secret.GetBulkSecretRequest(store_name="sec")).data
-    assert {key: dict(value.secrets) for key, value in found.items()} == {"a": {"a": "va"}, "db:user": {"db:user": "u1"}}
+    assert {key: dict(value.secrets) for key, value in found.items()} == {
+        "a": {"a": "va"},
+        "db:user": {"db:user": "u1"},
+    }
 
 
 def invoked(house: House, data: bytes, method: str) -> tuple[Any, Any]:
@@ -320,23 +374,38 @@ def invoked(house: House, data: bytes, method: str) -> tuple[Any, Any]:
             return request, metadata
 
 
-CALLER_SENT = (("x-cust", "1"), ("x-cust", "2"), ("x-b-bin", b"\x01"), ("accept", "a/b"), ("dapr-caller-app-id", "spoof"))
+CALLER_SENT = (
+    ("x-cust", "1"),
+    ("x-cust", "2"),
+    ("x-b-bin", b"\x01"),
+    ("accept", "a/b"),
+    ("dapr-caller-app-id", "spoof"),
+)
 
 
 @pytest.mark.parametrize("at", ["cli", "app"])
 def test_a_grpc_app_is_invoked_as_recorded(house: House, at: str) -> None:
-    answer, call = house.stub(at).InvokeService.with_call(calling("app", verb=common.HTTPExtension.HEAD, query="a=1&b=2"), metadata=CALLER_SENT, timeout=5)
+    answer, call = house.stub(at).InvokeService.with_call(
+        calling("app", verb=common.HTTPExtension.HEAD, query="a=1&b=2"), metadata=CALLER_SENT, timeout=5
+    )
     assert (answer.data.value, answer.content_type) == (b"echo:hi", "text/plain")
-    assert {("custom", "1"), ("x-init", "iv"), ("x-init-bin", b"\t")} <= {(key, value) for key, value in call.initial_metadata()}
+    assert {("custom", "1"), ("x-init", "iv"), ("x-init-bin", b"\t")} <= {
+        (key, value) for key, value in call.initial_metadata()
+    }
     assert ("x-trail", "tv") in [(key, value) for key, value in call.trailing_metadata()]
     request, metadata = invoked(house, b"hi", "m/2")
     assert (request.method, request.data.value, request.content_type) == ("m/2", b"hi", "text/plain")
-    assert (request.http_extension.verb, request.http_extension.querystring) == (common.HTTPExtension.HEAD, "a=1&b=2")
+    assert (request.http_extension.verb, request.http_extension.querystring) == (
+        common.HTTPExtension.HEAD,
+        "a=1&b=2",
+    )
     pairs = [(key, value) for key, value in metadata]
     assert {("x-cust", "1"), ("x-cust", "2"), ("x-b-bin", b"\x01"), ("accept", "a/b")} <= set(pairs)
     named = dict(pairs)
     if at == "cli":
-        assert [value for key, value in pairs if key == "dapr-caller-app-id"] == ["cli"], "what was spoofed is replaced"
+        assert [value for key, value in pairs if key == "dapr-caller-app-id"] == ["cli"], (
+            "what was spoofed is replaced"
+        )
         assert (named["dapr-caller-namespace"], named["dapr-callee-app-id"]) == ("default", "app")
         address, host = named["x-forwarded-for"], named["x-forwarded-host"]
         assert named["forwarded"] == f"for={address};by={address};host={host}"
@@ -346,10 +415,18 @@ def test_a_grpc_app_is_invoked_as_recorded(house: House, at: str) -> None:
 
 def test_an_app_s_error_brings_its_trailers_and_details(house: House) -> None:
     refused = house.fails("cli", "InvokeService", calling("app", "err/1"))
-    assert {("x-trail", "tv"), ("x-tr-bin", b"\x01\x02")} <= {(key, value) for key, value in refused.trailing_metadata()}
+    assert {("x-trail", "tv"), ("x-tr-bin", b"\x01\x02")} <= {
+        (key, value) for key, value in refused.trailing_metadata()
+    }
     rich = house.fails("cli", "InvokeService", calling("app", "richerr"))
     info = details(rich)["ErrorInfo"]
-    assert (rich.code().name, rich.details(), info.reason, info.domain, dict(info.metadata)) == ("FAILED_PRECONDITION", "rich", "R", "d", {"k": "v"})
+    assert (rich.code().name, rich.details(), info.reason, info.domain, dict(info.metadata)) == (
+        "FAILED_PRECONDITION",
+        "rich",
+        "R",
+        "d",
+        {"k": "v"},
+    )
 
 
 def test_a_call_that_outlives_its_deadline_is_ended(house: House) -> None:
@@ -363,8 +440,15 @@ def test_a_call_that_outlives_its_deadline_is_ended(house: House) -> None:
     ("GET", "err/14", 503, '{"code":14, "message":"app says 14"}'), ("GET", "richerr", 400, '{"code":9, "message":"rich", "details":[{any}'),
     ("GET", "httpstatus", 200, "echo:"),
 ])  # fmt: skip
-def test_an_http_caller_reaches_a_grpc_app_as_recorded(house: House, verb: str, method: str, status: int, text: str) -> None:
-    heard = http(verb, f"{house.sidecars['cli'].url}/v1.0/invoke/app/method/{method}", "body" if verb == "POST" else None, {"Content-Type": "text/z"})
+def test_an_http_caller_reaches_a_grpc_app_as_recorded(
+    house: House, verb: str, method: str, status: int, text: str
+) -> None:
+    heard = http(
+        verb,
+        f"{house.sidecars['cli'].url}/v1.0/invoke/app/method/{method}",
+        "body" if verb == "POST" else None,
+        {"Content-Type": "text/z"},
+    )
     assert heard.status == status and agrees(heard.body.decode(), text), heard.body
     assert heard.headers["Content-Type"] == ("text/plain; charset=utf-8" if status >= 400 else "text/z")
     if status == 200:
@@ -384,7 +468,9 @@ STATUSES = [
 
 @pytest.mark.parametrize("at", ["cli", "http"])
 @pytest.mark.parametrize("status, code, message", STATUSES)
-def test_an_http_app_s_status_is_told_as_recorded(house: House, at: str, status: int, code: str, message: str) -> None:
+def test_an_http_app_s_status_is_told_as_recorded(
+    house: House, at: str, status: int, code: str, message: str
+) -> None:
     request = calling("http", f"status/{status}", verb=common.HTTPExtension.POST)
     try:
         answer, call = house.stub(at).InvokeService.with_call(request, timeout=5)
@@ -397,7 +483,11 @@ def test_an_http_app_s_status_is_told_as_recorded(house: House, at: str, status:
         assert answer.content_type == "text/plain; charset=utf-8"
         assert answer.data.value == (b"" if status == 204 else b"st")
         initial = {(key, value) for key, value in call.initial_metadata()}
-        assert {("server", "x"), ("x-foo", "bar"), ("dapr-content-type", "text/plain; charset=utf-8")} <= initial
+        assert {
+            ("server", "x"),
+            ("x-foo", "bar"),
+            ("dapr-content-type", "text/plain; charset=utf-8"),
+        } <= initial
     assert call.code().name == code
     assert dict(call.initial_metadata())["dapr-http-status"] == str(status)
 
@@ -406,7 +496,9 @@ UU = "/my.pkg.Svc/UU"
 TO_APP = (("dapr-app-id", "app"), ("x-c", "1"), ("x-c-bin", b"\xff"))
 
 
-def proxied(house: House, at: str, data: bytes, metadata: Any = (), method: str = UU, timeout: float = 5) -> Any:
+def proxied(
+    house: House, at: str, data: bytes, metadata: Any = (), method: str = UU, timeout: float = 5
+) -> Any:
     """A call of a service that is not Dapr's: (answer, call)."""
     return house.channels[at].unary_unary(method).with_call(data, metadata=metadata, timeout=timeout)
 
@@ -415,8 +507,12 @@ def proxied(house: House, at: str, data: bytes, metadata: Any = (), method: str 
 def test_a_call_is_proxied_with_its_metadata(house: House, at: str) -> None:
     answer, call = proxied(house, at, b"x", TO_APP)
     assert answer == b"pong:x"
-    assert {("x-i-bin", b"\x07"), ("x-init", "iv")} <= {(key, value) for key, value in call.initial_metadata()}
-    assert {("x-trail", "tv"), ("x-t-bin", b"\x01")} <= {(key, value) for key, value in call.trailing_metadata()}
+    assert {("x-i-bin", b"\x07"), ("x-init", "iv")} <= {
+        (key, value) for key, value in call.initial_metadata()
+    }
+    assert {("x-trail", "tv"), ("x-t-bin", b"\x01")} <= {
+        (key, value) for key, value in call.trailing_metadata()
+    }
     _, metadata = house.grpc_app.proxied.get(timeout=5)
     named = {each.key: each.value for each in metadata}
     assert (named["x-c"], named["x-c-bin"], "dapr-app-id" in named) == ("1", b"\xff", at == "app")
@@ -449,7 +545,9 @@ def test_a_call_that_cannot_be_proxied_is_refused(
 ) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         proxied(house, at, data, (("dapr-app-id", app_id),) if app_id else (), method)
-    assert (caught.value.code().name, agrees(caught.value.details(), message)) == (code, True), caught.value.details()
+    assert (caught.value.code().name, agrees(caught.value.details(), message)) == (code, True), (
+        caught.value.details()
+    )
 
 
 def test_a_proxied_call_needs_the_token_and_keeps_its_deadline(house: House) -> None:
@@ -464,7 +562,9 @@ def test_a_proxied_call_needs_the_token_and_keeps_its_deadline(house: House) -> 
 def test_a_message_over_the_limit_is_refused(house: House) -> None:
     error = house.fails("app", "PublishEvent", publish("t1", b"x" * 5_000_000))
     assert error.code().name == "RESOURCE_EXHAUSTED"
-    assert agrees(error.details(), "grpc: received message larger than max (50000{number} vs. 4194304)"), error.details()
+    assert agrees(error.details(), "grpc: received message larger than max (50000{number} vs. 4194304)"), (
+        error.details()
+    )
 
 
 def test_gzip_is_read_and_deflate_is_not(house: House) -> None:
@@ -504,7 +604,9 @@ RAW = [
 
 
 @pytest.mark.parametrize("case, change, answered", RAW)
-async def test_a_malformed_call_is_answered_as_recorded(house: House, case: str, change: dict[bytes, bytes], answered: dict[str, str]) -> None:
+async def test_a_malformed_call_is_answered_as_recorded(
+    house: House, case: str, change: dict[bytes, bytes], answered: dict[str, str]
+) -> None:
     raw = await RawClient.greeted(house.sidecars["app"].ports.grpc)
     raw.send(raw.call(GET_STATE, b"", change=change))
     head, _, trailers = await raw.answer()
@@ -547,7 +649,9 @@ EVENTS = [
 
 
 @pytest.mark.parametrize("kind, data, arrives, told", EVENTS)
-def test_an_event_is_delivered_as_recorded(house: House, kind: str, data: bytes, arrives: bytes, told: str) -> None:
+def test_an_event_is_delivered_as_recorded(
+    house: House, kind: str, data: bytes, arrives: bytes, told: str
+) -> None:
     marker = f"ev-{hash((kind, data))}"
     house.call("app", "PublishEvent", publish("t1", data, kind, cloudevent__id=marker))
     event, metadata = delivered(house, marker)
@@ -570,7 +674,9 @@ GIVEN = [
 
 
 @pytest.mark.parametrize("body, said, extra", GIVEN)
-def test_a_cloud_event_is_delivered_as_it_was_given(house: House, body: str, said: tuple[Any, ...], extra: dict[str, Any]) -> None:
+def test_a_cloud_event_is_delivered_as_it_was_given(
+    house: House, body: str, said: tuple[Any, ...], extra: dict[str, Any]
+) -> None:
     house.call("app", "PublishEvent", publish("t1", body.encode(), CE))
     event, _ = delivered(house, json.loads(body)["id"])
     assert (event.source, event.type, event.data_content_type, event.data) == said
@@ -578,21 +684,38 @@ def test_a_cloud_event_is_delivered_as_it_was_given(house: House, body: str, sai
 
 
 def test_attributes_in_the_metadata_win(house: House) -> None:
-    house.call("app", "PublishEvent", publish("t1", b"x", cloudevent__id="myid", cloudevent__type="myt", cloudevent__source="mys", cloudevent__subject="subj"))
+    house.call(
+        "app",
+        "PublishEvent",
+        publish(
+            "t1",
+            b"x",
+            cloudevent__id="myid",
+            cloudevent__type="myt",
+            cloudevent__source="mys",
+            cloudevent__subject="subj",
+        ),
+    )
     event, _ = delivered(house, "myid")
     assert (event.source, event.type, event.extensions["subject"]) == ("mys", "myt", "subj")
 
 
 @pytest.mark.parametrize("kind, path", [("red", "/red"), ("blue", "/def")])
 def test_an_event_is_routed(house: House, kind: str, path: str) -> None:
-    house.call("app", "PublishEvent", publish("routed", b"x", cloudevent__type=kind, cloudevent__id=f"routed-{kind}"))
+    house.call(
+        "app", "PublishEvent", publish("routed", b"x", cloudevent__type=kind, cloudevent__id=f"routed-{kind}")
+    )
     assert delivered(house, f"routed-{kind}")[0].path == path
 
 
 def test_a_raw_message_is_delivered_raw(house: House) -> None:
     house.call("app", "PublishEvent", publish("raw", b"rawbytes", rawPayload="true"))
     event, metadata = delivered(house, "rawbytes")
-    assert (event.source, event.data_content_type, event.data) == ("Dapr", "application/octet-stream", b"rawbytes")
+    assert (event.source, event.data_content_type, event.data) == (
+        "Dapr",
+        "application/octet-stream",
+        b"rawbytes",
+    )
     assert (metadata["rawpayload"], metadata["pubsubname"]) == ("true", "pub")
     assert set(event.extensions.fields) <= {"pubsubname", "topic", "traceid", "tracestate"}
 
@@ -600,14 +723,20 @@ def test_a_raw_message_is_delivered_raw(house: House) -> None:
 @pytest.mark.parametrize("status", ["2", "1", "7", '"INTERNAL"'])
 def test_what_the_app_does_not_take_reaches_the_dead_letter_topic(house: House, status: str) -> None:
     marker = f"dead-{status}"
-    house.call("app", "PublishEvent", publish("t3", status.encode(), "application/json", cloudevent__id=marker))
+    house.call(
+        "app", "PublishEvent", publish("t3", status.encode(), "application/json", cloudevent__id=marker)
+    )
     assert delivered(house, marker)[0].topic == "t3"
     dead, _ = delivered(house, marker)
     assert (dead.topic, dead.id, dead.extensions["topic"]) == ("t3dlq", marker, "t3")
 
 
 def test_what_the_app_does_not_implement_is_done_with(house: House) -> None:
-    house.call("app", "PublishEvent", publish("t3", b'"UNIMPLEMENTED"', "application/json", cloudevent__id="unimplemented"))
+    house.call(
+        "app",
+        "PublishEvent",
+        publish("t3", b'"UNIMPLEMENTED"', "application/json", cloudevent__id="unimplemented"),
+    )
     house.call("app", "PublishEvent", publish("t3", b"2", "application/json", cloudevent__id="after"))
     assert delivered(house, "t3")[0].id == "unimplemented"
     assert delivered(house, "t3dlq")[0].id == "after"
@@ -618,20 +747,32 @@ def test_a_batch_is_delivered_as_recorded(house: House) -> None:
     batch, _ = house.grpc_app.batches.get(timeout=5)
     (entry,) = batch.entries
     assert agrees(batch.id, "{uuid}") and agrees(entry.entry_id, "{uuid}")
-    assert (batch.topic, batch.pubsub_name, batch.type, dict(batch.metadata)) == ("bulk1", "pub", "com.dapr.event.sent.bulk", {"pubsubName": "pub"})
+    assert (batch.topic, batch.pubsub_name, batch.type, dict(batch.metadata)) == (
+        "bulk1",
+        "pub",
+        "com.dapr.event.sent.bulk",
+        {"pubsubName": "pub"},
+    )
     event = entry.cloud_event
     assert (event.source, event.type, event.spec_version, event.data_content_type, event.data) == (
         "app", "com.dapr.event.sent", "1.0", "application/json", b'{"b":1}',
     )  # fmt: skip
     house.call("app", "PublishEvent", publish("bulkraw", b"br", rawPayload="true"))
     raw, _ = house.grpc_app.batches.get(timeout=5)
-    assert (raw.topic, raw.entries[0].bytes, raw.entries[0].metadata["rawPayload"]) == ("bulkraw", b"br", "true")
+    assert (raw.topic, raw.entries[0].bytes, raw.entries[0].metadata["rawPayload"]) == (
+        "bulkraw",
+        b"br",
+        "true",
+    )
 
 
 def test_an_input_binding_is_delivered_as_recorded(house: House) -> None:
     tick, _ = house.grpc_app.bound.get(timeout=5)
     assert (tick.name, tick.data, tick.metadata["timeZone"]) == ("tick", b"", "Local")
-    assert agrees(tick.metadata["readTimeUTC"], "{number}-{number}-{number} {number}:{number}:{number}.{number} +0000 UTC")
+    assert agrees(
+        tick.metadata["readTimeUTC"],
+        "{number}-{number}-{number} {number}:{number}:{number}.{number} +0000 UTC",
+    )
 
 
 class Stream:
@@ -673,7 +814,9 @@ def initial(topic: str, name: str = "pub", **more: Any) -> Any:
     return pubsub.SubscribeTopicEventsRequestAlpha1(initial_request=start)
 
 
-ACK = pubsub.SubscribeTopicEventsRequestAlpha1(event_processed=pubsub.SubscribeTopicEventsRequestProcessedAlpha1(id="x"))
+ACK = pubsub.SubscribeTopicEventsRequestAlpha1(
+    event_processed=pubsub.SubscribeTopicEventsRequestProcessedAlpha1(id="x")
+)
 REFUSED = [
     ((initial("s1"), initial("s1")), "UNKNOWN", "duplicate initial request received"),
     ((initial("s1", "zz"),), "INVALID_ARGUMENT", "pubsub zz is not found"),
@@ -684,7 +827,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("requests, code, message", REFUSED)
-def test_a_stream_is_refused_as_recorded(house: House, requests: tuple[Any, ...], code: str, message: str) -> None:
+def test_a_stream_is_refused_as_recorded(
+    house: House, requests: tuple[Any, ...], code: str, message: str
+) -> None:
     assert Stream(house, *requests).refusal() == (code, message)
 
 
@@ -709,7 +854,11 @@ def test_a_raw_stream_brings_raw_messages(house: House) -> None:
     stream.next()
     house.call("cli", "PublishEvent", publish("s5", b"rawbytes", rawPayload="true"))
     event = stream.event()
-    assert (event.source, event.data_content_type, event.data) == ("Dapr", "application/octet-stream", b"rawbytes")
+    assert (event.source, event.data_content_type, event.data) == (
+        "Dapr",
+        "application/octet-stream",
+        b"rawbytes",
+    )
     stream.over()
 
 

@@ -12,13 +12,19 @@ REFUSED = [
     (("--mode", "zz"), 1, "invalid mode: zz"),
     (("--app-protocol", "zz"), 1, "invalid value for 'app-protocol': zz"),
     (("--log-level", "zz"), 1, "invalid value for --log-level: zz"),
-    (("--config", "/nope.yaml"), 1, "error loading configuration: stat /nope.yaml: no such file or directory"),
+    (
+        ("--config", "/nope.yaml"),
+        1,
+        "error loading configuration: stat /nope.yaml: no such file or directory",
+    ),
     (("--resources-path", "/nope"), 1, "failed to load components: open /nope: no such file or directory"),
 ]
 
 
 @pytest.mark.parametrize("flags, status, said", REFUSED)
-def test_a_flag_that_cannot_be_ends_the_start(stage: Stage, flags: tuple[str, ...], status: int, said: str) -> None:
+def test_a_flag_that_cannot_be_ends_the_start(
+    stage: Stage, flags: tuple[str, ...], status: int, said: str
+) -> None:
     sidecar = stage.sidecar("a", *flags)
     assert sidecar.wait() == status
     assert said in _plain(sidecar.said())
@@ -31,7 +37,9 @@ def test_one_port_for_app_and_sidecar_ends_the_start(stage: Stage) -> None:
     assert f"the 'dapr-http-port' argument value {port} conflicts with 'app-port'" in _plain(sidecar.said())
 
 
-INIT = "process component m error: [INIT_COMPONENT_FAILURE]: initialization error occurred for m ({kind}/v1): "
+INIT = (
+    "process component m error: [INIT_COMPONENT_FAILURE]: initialization error occurred for m ({kind}/v1): "
+)
 COMPONENTS = [
     (component("m", "state.nosuch"), INIT.format(kind="state.nosuch") + "[CREATE_COMPONENT_FAILURE]: initialization error occurred for m "
      "(state.nosuch/v1): couldn't find state store state.nosuch/v1"),
@@ -59,7 +67,11 @@ def test_it_tells_its_version_and_is_done(stage: Stage, flag: str, lines: int) -
     assert sidecar.wait() == 0
     said = sidecar.said()
     assert len(said.splitlines()) == lines
-    assert lines == 1 or [line.split(":")[0] for line in said.splitlines()] == ["Version", "Git Commit", "Git Version"]
+    assert lines == 1 or [line.split(":")[0] for line in said.splitlines()] == [
+        "Version",
+        "Git Commit",
+        "Git Version",
+    ]
 
 
 def _plain(log: str) -> str:

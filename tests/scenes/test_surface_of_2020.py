@@ -32,7 +32,16 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Old]:
 
 
 def test_a_publish_without_a_broker_s_name_reaches_a_subscription_without_one(old: Old) -> None:
-    assert send(old.port, "POST", "/v1.0/publish/orders", '{"order":"first"}', (("Content-Type", "application/json"),)).status == 204
+    assert (
+        send(
+            old.port,
+            "POST",
+            "/v1.0/publish/orders",
+            '{"order":"first"}',
+            (("Content-Type", "application/json"),),
+        ).status
+        == 204
+    )
     event = old.app.got('"first"')
     assert (event.target, event.all("Pubsubname")) == ("/orders", ["messagebus"])
 
@@ -48,7 +57,12 @@ def test_a_delete_names_its_etag_in_the_etag_header(old: Old) -> None:
 
 def test_options_that_are_no_more_are_passed_over(old: Old) -> None:
     options = '{"consistency":"strong","retryPolicy":{"interval":100,"threshold":3,"pattern":"linear"}}'
-    assert send(old.port, "POST", "/v1.0/state/statestore", f'[{{"key":"r","value":1,"options":{options}}}]').status == 204
+    assert (
+        send(
+            old.port, "POST", "/v1.0/state/statestore", f'[{{"key":"r","value":1,"options":{options}}}]'
+        ).status
+        == 204
+    )
 
 
 def test_a_binding_takes_its_request_in_pascal_case(old: Old) -> None:

@@ -304,9 +304,10 @@ class HttpApp:
         return headers + traces.of_event(event)
 
     def _trouble(self, verb: str, target: bytes, error: BaseException) -> str:
-        return (
-            f'{verb.capitalize()} "{self._base}{target.decode("latin-1")}": {error or type(error).__name__}'
-        )
+        why: object = error if str(error) else type(error).__name__
+        if isinstance(error, ConnectionRefusedError):
+            why = f"dial tcp {self._base.partition('://')[2]}: connect: connection refused"
+        return f'{verb.capitalize()} "{self._base}{target.decode("latin-1")}": {why}'
 
 
 def _traced(trace: str) -> Headers:
