@@ -37,7 +37,8 @@ _CONNECTION = HOP_BY_HOP | {b"content-length", b"destination-app-id", b"host"}
 _LOOKED_AT = _CONNECTION | {b"content-type", b"user-agent", b"accept-encoding", b"range"}
 _CHANGING = frozenset((b"traceparent", b"tracestate", b"baggage", b"authorization", b"cookie"))
 _MOST_KNOWN = 256
-"""Sets of headers that are remembered, and the headers with which none is."""
+_LARGEST_KNOWN = 2048
+"""Sets of headers that are remembered, their bytes, and the headers with which none is."""
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.~%\-!$&'()*+,;=:@]*")
 
 
@@ -258,7 +259,8 @@ class HttpApp:
         known = self._known.get(key)
         if known is None:
             known = self._made(invocation)
-            if _CHANGING.isdisjoint([name for name, _ in known[0]]):
+            size = sum([len(name) + len(value) for name, value in invocation.headers])
+            if size <= _LARGEST_KNOWN and _CHANGING.isdisjoint([name for name, _ in known[0]]):
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
                 self._known[key] = known

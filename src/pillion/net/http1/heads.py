@@ -10,7 +10,7 @@ REMEMBERED = 1024
 
 REMEMBERED_BLOCKS = 256
 LONGEST = 1024
-"""Whole blocks of fields that are remembered, and the bytes of the longest."""
+"""Whole blocks of fields that are remembered, and the bytes in the fields of the longest."""
 
 OWN = frozenset(
     (
@@ -99,7 +99,7 @@ class Blocks:
         known = self._known.get(key)
         if known is None:
             known = Fields(key, self._names)
-            if len(known.text) <= LONGEST:
+            if sum([len(name) + len(value) for name, value in key]) <= LONGEST:
                 if len(self._known) >= REMEMBERED_BLOCKS:
                     self._known.clear()
                 self._known[key] = known

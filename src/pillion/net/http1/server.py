@@ -556,13 +556,11 @@ class ServerConnection(Link):
         if not isinstance(body, bytes) or status in _BODYLESS or exchange.method == b"HEAD":
             self._answer_otherwise(exchange, status, headers, body)
             return
-        fields = self._site.blocks.of(headers)
-        if fields.told or exchange.old or not exchange.keep:
-            head = self._head(exchange, status, headers)
-            self._write(b"%b%b%b" % (head, self._tail(exchange, status, len(body)), body))
+        head = self._head(exchange, status, headers)
+        if exchange.keep and not exchange.old:
+            self._write(b"%b\r\nContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
         else:
-            start = self._site.status.dated(status)
-            self._write(b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (start, fields.text, len(body), body))
+            self._write(b"%b%b%b" % (head, self._tail(exchange, status, len(body)), body))
         self._answered(exchange)
 
     def _head(self, exchange: Exchange, status: int, headers: Headers) -> bytes:
