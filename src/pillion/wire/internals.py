@@ -178,6 +178,11 @@ class Codec:
         invocation.from_grpc = b"application/grpc" in data and any(
             name == b"content-type" and value.startswith(b"application/grpc") for name, value in headers
         )
+        if b"rpc-" in data and not invocation.from_grpc:
+            # An HTTP caller's, named as what gRPC keeps for itself: the app sees it prefixed.
+            invocation.headers = [
+                (b"dapr-" + name if name.startswith(b"grpc-") else name, value) for name, value in headers
+            ]
         return invocation, body
 
     def _message(self, data: bytes, pos: int, end: int, invocation: Invocation) -> bytes:
