@@ -473,3 +473,14 @@ async def test_no_stream_begins_once_the_sidecar_drains(deck: Deck, app: Told) -
     await deck.subscriptions.drain(0)
     with pytest.raises(NotSubscribed, match="shutting down"):
         await deck.subscriptions.open_stream(T1, app.deliver)
+
+
+async def test_a_stream_is_told_once_that_its_subscription_has_ended(deck: Deck, app: Told) -> None:
+    ends: list[str] = []
+    line = await deck.subscriptions.open_stream(T1, app.deliver)
+    line.at_end(lambda: ends.append("told"))
+    await deck.subscriptions.drain(0)
+    await deck.subscriptions.close_stream(line)
+    assert ends == ["told"]
+    line.at_end(lambda: ends.append("late"))
+    assert ends == ["told", "late"]
