@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
+from dapr.proto.common.v1 import common_pb2
+from dapr.proto.runtime.v1 import dapr_pb2_grpc, state_pb2
 from scenes.golden_apps.client import send
 from scenes.golden_apps.http_app import HttpApp
 from scenes.golden_apps.patterns import agrees
@@ -123,6 +126,22 @@ def test_a_wrong_etag_is_refused(house: House, etag: str, status: int, text: str
         house.appa.ports.http, "POST", "/v1.0/state/rd", f'[{{"key":"k1","value":1,"etag":"{etag}"}}]'
     )
     assert heard.status == status and agrees(heard.text, text), heard.text
+
+
+def test_grpc_refuses_in_the_same_words(house: House) -> None:
+    with grpc.insecure_channel(house.appa.grpc) as channel:
+        stub = dapr_pb2_grpc.DaprStub(channel)
+        saved = common_pb2.StateItem(key="k1", value=b"1", etag=common_pb2.Etag(value="zz"))
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.SaveState(state_pb2.SaveStateRequest(store_name="rd", states=[saved]), timeout=5)
+        assert (caught.value.code().name, caught.value.details()) == (
+            "INVALID_ARGUMENT", 'failed saving state in state store rd: invalid etag value: strconv.Atoi: parsing "zz": invalid syntax',
+        )  # fmt: skip
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.QueryStateAlpha1(state_pb2.QueryStateRequest(store_name="rd", query="{}"), timeout=5)
+        assert (caught.value.code().name, caught.value.details()) == (
+            "INTERNAL", "state store rd query failed: redis-json server support is required for query capability",
+        )  # fmt: skip
 
 
 def test_a_query_needs_redis_json(house: House) -> None:
