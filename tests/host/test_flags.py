@@ -10,6 +10,7 @@ from pillion.host.flags import FLAGS, FlagError, Flags, parse, refusals, usage, 
 from pillion.resources.component import Component
 from pillion.resources.configuration import (
     AccessControl,
+    ApiRule,
     AppPolicy,
     Configuration,
     MetricRule,
@@ -267,7 +268,7 @@ def test_configuration_without_effect_is_told() -> None:
     configuration = Configuration(
         tracing=Tracing(sampling_rate="1"),
         features={"HotReload": True},
-        access_control=AccessControl("allow", "public", (AppPolicy("a", "t", "n", "deny", ()),)),
+        access_control=AccessControl("deny", "public", (AppPolicy("a", "t", "n", "allow", ()),)),
         others={"wasm": {}, "workflow": {}},
         app_http_pipeline=(Middleware("m", "middleware.http.uppercase", "v1", (), Source("c", 1)),),
     )
@@ -275,7 +276,7 @@ def test_configuration_without_effect_is_told() -> None:
     for part in (
         "tracing",
         "HotReload",
-        'the default action "allow" decides for all',
+        'the default action "deny" decides for all',
         "wasm",
         "workflow",
         "appHttpPipeline",
@@ -288,6 +289,17 @@ def test_settings_of_metrics_that_change_nothing_are_told() -> None:
     metrics = Metrics(record_error_codes=True, path_matching=("/a/{b}",), rules=(MetricRule("m", {}),))
     lines = warnings(flags(), Configuration(metrics=metrics))
     assert [line.split()[2].strip(":") for line in lines] == ["pathMatching", "rules", "recordErrorCodes"]
+
+
+def test_policies_that_would_deny_nobody_are_refused() -> None:
+    control = AccessControl("allow", "public", (AppPolicy("a", "t", "n", "deny", ()),))
+    (said,) = refusals(flags(), Configuration(access_control=control))
+    assert "would let all of them in" in said
+
+
+def test_a_misspelt_api_in_a_list_is_refused_with_the_right_word() -> None:
+    (said,) = refusals(flags(), Configuration(api_denied=(ApiRule("secret", "v1", "http"),)))
+    assert '"secret"' in said and "secrets" in said
 
 
 def test_nothing_is_refused_where_nothing_is_asked_for() -> None:

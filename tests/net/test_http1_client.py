@@ -238,7 +238,24 @@ async def test_a_stream_that_breaks_off_says_so():
 async def test_a_kept_connection_that_was_closed_is_replaced_once():
     async with answered_with(OK, close=True) as client:
         for _ in range(5):
-            assert (await client.request(b"POST", b"/", [], b"x")).body == b"ok"
+            assert (await client.request(b"GET", b"/", [], b"x")).body == b"ok"
+
+
+async def test_a_post_that_may_have_been_acted_on_is_not_sent_again():
+    met: list[Raw] = []
+
+    async def script(raw: Raw) -> None:
+        met.append(raw)
+        await raw.reader.readuntil(b"\r\n\r\n")
+        raw.send(OK)
+        await raw.reader.readuntil(b"\r\n\r\n")
+        raw.writer.transport.abort()
+
+    async with scripted(script) as port, client_of(port) as client:
+        assert (await client.request(b"POST", b"/", [])).body == b"ok"
+        with pytest.raises(ConnectionError):
+            await client.request(b"POST", b"/", [])
+    assert len(met) == 1
 
 
 async def test_a_connection_that_dies_as_it_is_used_again_is_replaced():

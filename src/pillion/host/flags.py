@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pillion.resources.component import Component
-from pillion.resources.configuration import Configuration
-from pillion.toolbox import durations, pflags, quantities
+from pillion.resources.configuration import AccessControl, Configuration
+from pillion.toolbox import durations, pflags, quantities, suggest
 from pillion.toolbox.pflags import Flag
 
 AppProtocol = Literal["http", "https", "h2c", "grpc", "grpcs"]
@@ -486,6 +486,13 @@ _WITHOUT_EFFECT = (
     ),
     (_NO_RELOAD, ("hot-reload-reconcile-interval",)),
 )  # fmt: skip
+_APIS = frozenset(
+    (
+        "invoke", "state", "publish", "bindings", "secrets", "actors", "metadata", "configuration", "lock", "unlock", "crypto",
+        "subtlecrypto", "workflows", "jobs", "shutdown", "subscribe", "conversation", "healthz",
+    )
+)  # fmt: skip
+"""The names that API lists may use."""
 _PROTECTING = (
     "bearer", "oauth2", "oauth2clientcredentials", "opa", "ratelimit", "routerchecker", "sentinel", "wasm",
 )  # fmt: skip
@@ -541,7 +548,7 @@ def _idle_sections(configuration: Configuration) -> Iterable[str]:
         if is_set:
             yield f"configuration {section}: without effect, {reason}"
     control = configuration.access_control
-    if control.policies:
+    if control.policies and not _would_open(control):
         yield (
             "configuration accessControl: callers have no identity without mTLS, so its policies match none and "
             f'the default action "{control.default}" decides for all'
@@ -578,6 +585,15 @@ def _unprotected(configuration: Configuration, components: Iterable[Component]) 
             f"{place}: spec.mtls.enabled is true, but this version has no mTLS: calls between sidecars would go "
             "unencrypted and unproven. Set it to false if that is acceptable here"
         )
+    if _would_open(configuration.access_control):
+        yield (
+            f"{configuration.places.get('accessControl', '')}: spec.accessControl denies some callers, but without mTLS no caller "
+            "has an identity and its default action would let all of them in. Set defaultAction to deny, or remove the policies"
+        )
+    for rule in (*configuration.api_allowed, *configuration.api_denied):
+        if rule.name.lower() not in _APIS:
+            said = f'spec.api names "{rule.name}", which is no API{suggest.hint(rule.name, sorted(_APIS))}'
+            yield f"{configuration.places.get('api', '')}: {said}: the rule would neither open nor close anything"
     loaded = {component.name: component for component in components}
     for step in (*configuration.http_pipeline, *configuration.app_http_pipeline):
         kind = step.type.lower().removeprefix("middleware.http.")
@@ -586,3 +602,11 @@ def _unprotected(configuration: Configuration, components: Iterable[Component]) 
                 f"{step.source}: the pipeline's {step.name} ({step.type}) guards calls, but middleware is not part "
                 "of this version. Remove it if unguarded calls are acceptable here"
             )
+
+
+def _would_open(control: AccessControl) -> bool:
+    """Whether a policy means to deny somebody whom the default action lets in."""
+    return control.default == "allow" and any(
+        policy.default == "deny" or any(operation.action == "deny" for operation in policy.operations)
+        for policy in control.policies
+    )

@@ -108,7 +108,8 @@ class HttpClient(Protocol):
         """Send and wait for the head of the answer; `timeout` covers just that wait.
 
         A small complete body comes as `bytes`, others as a `Stream` that must be read or cancelled. A kept connection that
-        turns out closed before any byte of the answer is replaced once when the body is `bytes`. Raises `ConnectionError`
+        turns out closed before any byte of the answer is replaced once for GET, HEAD, OPTIONS and TRACE when the body is
+        `bytes`. Raises `ConnectionError`
         (`ConnectionRefusedError` when nobody listens), `TimeoutError`.
         """
         ...

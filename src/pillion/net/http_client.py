@@ -13,6 +13,8 @@ IDLE_CONNECTIONS = 64
 IDLE_TIME = 60.0
 CONNECT_TIMEOUT = 30.0
 
+_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+
 
 class Http1Client:
     """Sends requests over HTTP/1.1, each on a connection of its own for as long as it takes.
@@ -66,7 +68,8 @@ class Http1Client:
                 answer = kept.send(method, target, headers, body)
                 return await (answer if deadline is None else _in_time(answer, deadline))
             except ConnectionError:
-                if kept.touched or isinstance(body, Stream):
+                # What was written may have been acted on: only a method that may be repeated is sent again, as Go does.
+                if kept.touched or method not in _REPEATABLE or isinstance(body, Stream):
                     discard(body)
                     raise
             except BaseException:  # cancelled, too late, or refused before it was sent: not to be used again
