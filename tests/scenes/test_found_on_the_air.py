@@ -1,5 +1,6 @@
 """Two sidecars that share no registry find each other by multicast DNS."""
 
+import os
 import socket
 
 import pytest
@@ -28,11 +29,12 @@ def has_multicast() -> bool:
 def test_two_sidecars_with_homes_of_their_own_find_each_other(stage: Stage) -> None:
     if not has_multicast():
         pytest.skip("this host has no multicast")
+    callee = f"callee-{os.getpid()}"  # the air is shared with whoever runs these tests beside us
     with HttpApp() as app:
-        _on_the_air(stage, "callee", app_port=app.port).ready()
+        _on_the_air(stage, callee, app_port=app.port).ready()
         caller = _on_the_air(stage, "caller").ready()
         until(
-            lambda: send(caller.ports.http, "GET", "/v1.0/invoke/callee/method/hello").status == 200,
+            lambda: send(caller.ports.http, "GET", f"/v1.0/invoke/{callee}/method/hello").status == 200,
             why="it is found",
         )
         assert app.find("/hello")
