@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -170,7 +171,7 @@ def test_a_frozen_consumer_holds_nothing_up_but_what_is_in_its_hands(story: Stor
     second = story.consumer()
     story.publish()
     until(story.partly_read, PATIENCE)
-    first.sidecar.signal(signal.SIGSTOP)
+    until(lambda: frozen(first.sidecar, story))
     until(lambda: len(set(story.lines("read"))) >= COUNT - IN_HANDS, PATIENCE, "the other one goes on")
     first.sidecar.signal(signal.SIGCONT)
     read = story.end()
@@ -191,6 +192,39 @@ def test_a_frozen_app_is_waited_for(story: Story) -> None:
     assert len(story.lines("read")) < COUNT
     reader.app.signal(signal.SIGCONT)
     assert doubled(story.end()) == 0
+
+
+def frozen(sidecar: Sidecar, story: Story) -> bool:
+    """Freeze it, but not in a transaction of the embedded broker: a file it has locked stays locked until it goes on."""
+    sidecar.signal(signal.SIGSTOP)
+    until(lambda: "\nState:\tT" in Path(f"/proc/{sidecar.pid}/status").read_text())
+    if story.redis is not None or may_write(story):
+        return True
+    sidecar.signal(signal.SIGCONT)
+    return False
+
+
+def may_write(story: Story) -> bool:
+    with contextlib.closing(sqlite3.connect(story.stage.home / "broker.db", timeout=0.5)) as broker:
+        try:
+            broker.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        broker.rollback()
+    return True
+
+
+def test_a_process_that_keeps_the_embedded_broker_locked_is_outlived(stage: Stage) -> None:
+    story = Story(stage, stage.resources(component("pubsub", "pubsub.sqlite")))
+    sidecars = [story.publishing_sidecar(), story.consumer().sidecar]
+    story.publish()
+    until(story.partly_sent, PATIENCE)
+    with contextlib.closing(sqlite3.connect(stage.home / "broker.db", timeout=5)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        until(lambda: story.repeated_batches() > 0, PATIENCE, "publishing is refused after five seconds")
+        other.rollback()
+    assert doubled(story.end()) <= IN_HANDS + IN_PUBLISHING
+    assert [each.status for each in sidecars] == [None, None]
 
 
 @pytest.mark.needs("redis-server")

@@ -12,7 +12,7 @@ import sys
 import threading
 
 WORKERS = 4
-PATIENCE = 5.0
+PATIENCE = 10.0
 
 
 def request(first: int, batch: int) -> tuple[str, bytes]:
