@@ -252,6 +252,10 @@ class AskedCall(Exchange):
             raise self._error or RpcError(Code.INTERNAL, "the call is over")
 
 
+AGAIN = (0.0, 0.005, 0.02, 0.08)
+"""Waits before a call the server never looked at is made again."""
+
+
 class _Unprocessed(RpcError):
     """The server never looked at the call: it may be made again."""
 
@@ -262,7 +266,7 @@ class _Unprocessed(RpcError):
 class GrpcChannel:
     """A `Channel`: dialled when first needed, dialled again with growing waits when lost, shared by all calls.
 
-    A unary call costs a future and, with a timeout, a timer. A call the server provably never looked at is made once more.
+    A unary call costs a future and, with a timeout, a timer. A call the server provably never looked at is made again a few times.
     """
 
     def __init__(
@@ -319,7 +323,14 @@ class GrpcChannel:
         try:
             return await self._ask(loop, path, message, metadata, deadline)
         except _Unprocessed:
-            return await self._ask(loop, path, message, metadata, deadline)
+            # A server may count a stream as open for a moment after its answer left, and refuse the next one.
+            for wait in AGAIN:
+                await asyncio.sleep(wait)
+                try:
+                    return await self._ask(loop, path, message, metadata, deadline)
+                except _Unprocessed:
+                    continue
+            raise
 
     async def stream(
         self, path: bytes, metadata: Sequence[tuple[bytes, bytes]] = (), *, timeout: float | None = None
