@@ -82,7 +82,8 @@ class RedisPipe:
         self._attempt: asyncio.Future[_Wire] | None = None
         self._failure: tuple[float, DriverError] | None = None
         self._closed = False
-        self._mending = False
+        self._mender: asyncio.Task[None] | None = None
+        """Dials again while the connection is lost."""
 
     async def open(self) -> None:
         self._settings.check()
@@ -90,6 +91,10 @@ class RedisPipe:
 
     async def close(self) -> None:
         self._closed = True
+        mender = self._mender
+        if mender is not None and not mender.done():
+            mender.cancel()
+            await asyncio.wait((mender,), timeout=1.0)
         wire, self._wire = self._wire, None
         if wire is not None:
             await wire.close()
@@ -154,9 +159,8 @@ class RedisPipe:
             return
         self._wire = None
         self._context.health(False, f"{wire.where}: the connection was lost")
-        if not self._closed and not self._mending:
-            self._mending = True
-            self._context.start(self._mend(), "reconnect")
+        if not self._closed and (self._mender is None or self._mender.done()):
+            self._mender = self._context.crew.start(self._mend(), f"{self._context.name}: reconnect")
 
     async def _mend(self) -> None:
         tries = 0
@@ -168,7 +172,6 @@ class RedisPipe:
                     self._context.log.warning("the connection is lost and is being dialled again: %s", error)
                 await asyncio.sleep(_BACKOFF.seconds(tries))
                 tries += 1
-        self._mending = False
         if not self._closed:
             self._context.health(True, "")
 
