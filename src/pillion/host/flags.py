@@ -15,6 +15,7 @@ from pillion.resources.component import Component
 from pillion.resources.configuration import AccessControl, Configuration
 from pillion.toolbox import durations, pflags, quantities, suggest
 from pillion.toolbox.pflags import Flag
+from pillion.toolbox.truth import is_true
 
 AppProtocol = Literal["http", "https", "h2c", "grpc", "grpcs"]
 LogLevel = Literal["debug", "info", "warn", "error", "fatal"]
@@ -24,7 +25,6 @@ _WITH_TLS: dict[AppProtocol, AppProtocol] = {"http": "https", "grpc": "grpcs"}
 _LEVELS: dict[str, LogLevel] = {each: each for each in ("debug", "info", "warn", "error", "fatal")}
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LONGEST = 10**9
-_TRUTHY = frozenset({"y", "yes", "true", "t", "on", "1"})
 _BODY, _HEAD = 4 << 20, 4 << 10
 
 FLAGS = (
@@ -430,7 +430,7 @@ def _environment(line: _Line, environ: Mapping[str, str]) -> dict[str, Any]:
         "trust_anchors": environ.get("DAPR_TRUST_ANCHORS", "").encode(),
         "sentry_token_file": environ.get("DAPR_SENTRY_TOKEN_FILE", ""),
         "components_sockets_folder": environ.get("DAPR_COMPONENTS_SOCKETS_FOLDER", ""),
-        "disable_h2c": environ.get("DAPR_HTTP_DISABLE_H2C", "").strip().lower() in _TRUTHY,
+        "disable_h2c": is_true(environ.get("DAPR_HTTP_DISABLE_H2C", "")),
         "grpc_max_conn_idle": _variable(environ, "DAPR_GRPC_MAX_CONN_IDLE", timedelta(minutes=3)),
         "grpc_conn_collector_interval": _variable(
             environ, "DAPR_GRPC_CONN_COLLECTOR_INTERVAL", timedelta(seconds=45)

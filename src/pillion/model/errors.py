@@ -77,7 +77,6 @@ _UNIMPLEMENTED, _INTERNAL, _UNAVAILABLE, _UNAUTHENTICATED = 12, 13, 14, 16
 
 MALFORMED_REQUEST = Fault("ERR_MALFORMED_REQUEST", 400, _INVALID, "{why}")
 BODY_READ = Fault("ERR_BODY_READ", 400, _INVALID, "failed to read request body: {why}")
-BAD_REQUEST = Fault("ERR_BAD_REQUEST", 400, _INVALID, "invalid request: {why}")
 UNIMPLEMENTED = Fault("ERR_API_UNIMPLEMENTED", 501, _UNIMPLEMENTED, "this API is currently not implemented")
 UNEXPECTED = Fault("ERROR", 500, _INTERNAL, "{why}")
 
@@ -99,7 +98,6 @@ DIRECT_INVOKE_NO_APP = Fault(
 )
 DIRECT_INVOKE = Fault("ERR_DIRECT_INVOKE", 500, _INTERNAL, "failed to invoke, id: {app_id}, err: {why}")
 DIRECT_INVOKE_DENIED = Fault("ERR_DIRECT_INVOKE", 403, _DENIED, "failed to invoke, id: {app_id}, err: {why}")
-DIRECT_INVOKE_NOT_READY = Fault("ERR_DIRECT_INVOKE", 500, _INTERNAL, "invoke API is not ready")
 
 # State
 

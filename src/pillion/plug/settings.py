@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pillion.toolbox import durations, suggest
+from pillion.toolbox.truth import TRUE, is_true
 
 T = TypeVar("T")
 Unit = Literal["ns", "us", "ms", "s", "m", "h"]
 REQUIRED: Any = object()
-TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 FALSE = frozenset({"0", "f", "false", "n", "no", "off", ""})
 
 
@@ -187,7 +187,7 @@ def _choice(choices: tuple[str, ...], text: str) -> str:
 
 
 def _bool(text: str) -> bool:
-    return text.strip().lower() in TRUE
+    return is_true(text)
 
 
 def _int(text: str) -> int:

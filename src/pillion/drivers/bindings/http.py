@@ -13,8 +13,9 @@ from pillion.drivers.clients.http import Answer, Question, Web, trust
 from pillion.model.bindings import Reply
 from pillion.model.state import NOTHING
 from pillion.plug.component import driver
-from pillion.plug.settings import TRUE, setting
+from pillion.plug.settings import setting
 from pillion.toolbox import quantities
+from pillion.toolbox.truth import is_true
 
 _JSON = b"application/json; charset=utf-8"
 _BODIED = frozenset({"POST", "PUT", "PATCH"})
@@ -109,7 +110,7 @@ class HttpBinding(Binding[HttpBindingSettings]):
         )
         reply = Reply(answer.body, _told(answer))
         word = metadata.get("errorIfNot2XX", "")
-        strict = word.strip().lower() in TRUE if word else self.settings.error_if_not_2xx
+        strict = is_true(word) if word else self.settings.error_if_not_2xx
         if strict and answer.status // 100 != 2:
             raise InvocationFailed(f"received status code {answer.status}", reply)
         return reply

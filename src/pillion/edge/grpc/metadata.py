@@ -6,10 +6,9 @@ from pillion.edge.grpc.api import Unary
 from pillion.model.call import Call
 from pillion.net.rpc import ServerCall
 from pillion.services.metadata import MetadataService
+from pillion.toolbox.truth import is_true
 from pillion.wire import metadata as wire
 from pillion.wire.proto import runtime
-
-_TRUTHY = frozenset((b"y", b"yes", b"true", b"t", b"on", b"1"))
 
 
 class MetadataRpcs:
@@ -32,6 +31,7 @@ class MetadataRpcs:
         return b""
 
     async def shutdown(self, call: Call, rpc: ServerCall, message: bytes) -> bytes:
-        force = any(key == b"dapr-force-shutdown" and value.lower() in _TRUTHY for key, value in rpc.metadata)
+        asked = (value for key, value in rpc.metadata if key == b"dapr-force-shutdown")
+        force = any(is_true(value.decode("latin-1")) for value in asked)
         self._shutdown(force)
         return b""

@@ -9,8 +9,7 @@ from pillion.edge.http.api import Ask, Reply, Route, json_reply
 from pillion.model.metadata import AppConnection, Sidecar
 from pillion.model.pubsub import Interest
 from pillion.services.metadata import MetadataService, Readiness
-
-_TRUTHY = frozenset(("y", "yes", "true", "t", "on", "1"))
+from pillion.toolbox.truth import is_true
 
 
 def _plain(path: str) -> Callable[..., str]:
@@ -60,7 +59,7 @@ class MetadataRoutes:
         return Reply()
 
     async def shutdown(self, ask: Ask) -> Reply:
-        self._shutdown(ask.header(b"dapr-force-shutdown").lower() in _TRUTHY)
+        self._shutdown(is_true(ask.header(b"dapr-force-shutdown")))
         return Reply()
 
 
