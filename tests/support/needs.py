@@ -35,6 +35,11 @@ def _file(path: str) -> Callable[[], bool]:
     return lambda: (PROJECT / path).exists()
 
 
+def daprd() -> Path:
+    """The Go sidecar: where `PILLION_DAPRD` says, else where bench/peer puts it."""
+    return Path(os.environ.get("PILLION_DAPRD") or PROJECT / "bench/bin/daprd")
+
+
 TOOLS: Final = {
     "redis-server": Tool(_command("redis-server")),
     "promtool": Tool(_command("promtool")),
@@ -42,7 +47,11 @@ TOOLS: Final = {
     "go": Tool(_command("go")),
     "js-sdk": Tool(_file("tests/scenes/js/node_modules/@dapr/dapr")),
     "h2spec": Tool(_file("tests/h2spec/bin/h2spec")),
-    "daprd": Tool(_file("bench/bin/daprd"), brought=False, hint="`make -C bench/peer` builds it"),
+    "daprd": Tool(
+        lambda: daprd().exists(),
+        brought=False,
+        hint="`make -C bench/peer` builds it, PILLION_DAPRD names another",
+    ),
 }
 
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 DEADLINE = 20.0
+PILLIOND = (sys.executable, "-m", "pillion.host.main", "--no-multicast")
 
 
 _PORTS = iter(range(10000 + os.getpid() % 97 * 100, 20000))
@@ -122,7 +123,7 @@ class Process:
 
 
 class Sidecar(Process):
-    """One `pilliond` with ports of its own."""
+    """One sidecar with ports of its own: a `pilliond`, or a daprd, which takes the same flags."""
 
     def __init__(
         self, app_id: str, folder: Path, command: Sequence[str], env: Mapping[str, str], ports: "Ports"
@@ -207,11 +208,12 @@ class Stage:
         resources: Path | None = None,
         env: Mapping[str, str] | None = None,
         ports: Ports | None = None,
+        program: Sequence[str] = PILLIOND,
     ) -> Sidecar:
-        """Start a `pilliond`; ask it for `ready()` or `outbound()` next."""
+        """Start a `pilliond`, or another program of its flags; ask it for `ready()` or `outbound()` next."""
         ports = ports or Ports()
         command = [
-            sys.executable, "-m", "pillion.host.main", "--app-id", app_id, "--no-multicast",
+            *program, "--app-id", app_id,
             "--dapr-http-port", str(ports.http), "--dapr-grpc-port", str(ports.grpc),
             "--metrics-port", str(ports.metrics), "--dapr-internal-grpc-port", str(ports.internal),
             "--dapr-listen-addresses", "127.0.0.1", "--metrics-listen-address", "127.0.0.1",

@@ -87,6 +87,59 @@ async def test_a_body_in_small_pieces_arrives_whole(first: bytes | None) -> None
         assert app.asked[0].header("transfer-encoding") == ["chunked"]
 
 
+async def test_a_body_whose_length_the_caller_told_is_not_chunked() -> None:
+    app, first = PlainApp(), leading(data=b"")
+    first.request.metadata["Content-Length"].values.append("6")
+    async with served(app) as (_, channel):
+        await call(channel, first, piece(b"abc", 1), piece(b"def", 2))
+        asked = app.asked[0]
+        assert (asked.header("content-length"), asked.header("transfer-encoding")) == (["6"], [])
+        assert asked.body == b"abcdef"
+
+
+@pytest.mark.parametrize("told, body", [("2", b"ab"), ("9" * 30, b"abc"), ("x", b"abc")])
+async def test_a_length_that_is_not_so_cannot_reach_into_the_next_request(told: str, body: bytes) -> None:
+    app, first = PlainApp(), leading(data=b"")
+    first.request.metadata["content-length"].values.append(told)
+    async with served(app) as (_, channel):
+        await call(channel, first, piece(b"abc", 1))
+        if told == "2":
+            assert app.asked[0].body == body
+        else:
+            assert app.asked[0].header("transfer-encoding") == ["chunked"]
+
+
+@pytest.mark.parametrize("verb, framing", [("GET", []), ("DELETE", []), ("POST", ["chunked"])])
+async def test_a_get_without_a_body_reaches_the_app_without_one(verb: str, framing: list[str]) -> None:
+    """Dapr's sidecars end the request behind its first message."""
+    app, first = PlainApp(), leading(data=b"")
+    first.request.message.http_extension.verb = {"GET": 1, "POST": 3, "DELETE": 5}[verb]
+    async with served(app) as (_, channel):
+        await call(channel, first, piece(b"", 1))
+        assert app.asked[0].line == f"{verb} /m1 HTTP/1.1"
+        assert app.asked[0].header("transfer-encoding") == framing
+
+
+async def test_a_get_whose_body_comes_late_is_called_meanwhile() -> None:
+    called = asyncio.Event()
+
+    def app(request: Request, responder: Responder) -> None:
+        called.set()
+        responder.respond(200, [], b"")
+
+    async with web_app(app) as port, sidecar("back", app=http_app(port)) as side:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{side.internal_port}") as channel:
+            first = leading(data=b"")
+            first.request.message.http_extension.verb = 1
+
+            async def messages() -> AsyncIterator[bytes]:
+                yield first.SerializeToString()
+                await called.wait()
+                yield piece(b"late", 1).SerializeToString()
+
+            assert [data async for data in channel.stream_stream(PREFIX + "CallLocalStream")(messages())]
+
+
 async def test_pieces_out_of_order_are_told_in_daprs_words() -> None:
     async with web_app(_silent) as port, sidecar("back", app=http_app(port)) as side:
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{side.internal_port}")

@@ -51,7 +51,20 @@ class Feed:
         self._receive = receive
         self._next = seq + 1
         self._gate: asyncio.Future[None] | None = None
+        self._told: asyncio.Future[None] | None = None
+        self._empty = not first
         self.stream.push(first)
+
+    async def ends_empty(self, patience: float) -> bool:
+        """Whether the body ends without a byte in it; no as well where that is not known after `patience` seconds."""
+        if self._empty and not self.stream.ended:
+            self._told = asyncio.get_running_loop().create_future()
+            timer = asyncio.get_running_loop().call_later(patience, self._tell)
+            try:
+                await self._told
+            finally:
+                timer.cancel()
+        return self._empty and self.stream.ended and self.error is None
 
     async def run(self) -> None:
         """Receive until the end, or until nobody reads any more."""
@@ -73,6 +86,8 @@ class Feed:
             self.stream.abort(StreamClosed(error.message if isinstance(error, RpcError) else str(error)))
         else:
             self.stream.finish()
+        finally:
+            self._tell()
 
     def _take(self, message: bytes) -> None:
         data, seq, headed = read_piece(message)
@@ -84,6 +99,13 @@ class Feed:
             raise OutOfOrder(f"invalid sequence number received: {seq} (expected: {self._next})")
         self._next += 1
         self.stream.push(data)
+        if data and self._empty:
+            self._empty = False
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._told is not None and not self._told.done():
+            self._told.set_result(None)
 
     def _pause(self) -> None:
         if self._gate is None:

@@ -8,16 +8,21 @@ from pillion.edge.peer.flow import Feed, OutOfOrder, first_piece, send_rest
 from pillion.model.call import Call
 from pillion.model.errors import ACTOR_NO_PLACEMENT, ApiError
 from pillion.model.invoke import Invocation, Outcome
-from pillion.net.rpc import Code, RpcError, ServerCall
+from pillion.net.rpc import LANE_BYTES, Code, LaneCall, RpcError, ServerCall
 from pillion.ports.app import AppUnreachable
 from pillion.services.invoke import Denied, InvokeService, MethodError, NoApp, NotReachable
-from pillion.toolbox.stream import Stream, discard, whole
+from pillion.toolbox.stream import Body, Stream, discard, whole
 from pillion.toolbox.tasks import Crew
 from pillion.wire.internals import Codec
+from pillion.wire.lane import Lane
 from pillion.wire.scan import Malformed
 
 PREFIX: Final = b"/dapr.proto.internals.v1.ServiceInvocation/"
 _NO_APP: Final = "app channel is not initialized"
+_BODILESS: Final = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
+_PATIENCE: Final = 0.2
+"""Seconds a call of a verb that seldom has a body waits to hear that it has none. Dapr's sidecars say so behind the head,
+and an app would be sent an empty chunked body, which not every server of apps can read."""
 
 
 class PeerRpcs:
@@ -29,6 +34,7 @@ class PeerRpcs:
     def __init__(self, service: InvokeService) -> None:
         self._service = service
         self._codec = Codec()
+        self._lane = Lane()
         self._crew = Crew("bodies from sidecars")
 
     def unary(self) -> dict[str, Unary]:
@@ -77,12 +83,27 @@ class PeerRpcs:
             await self._reply(rpc, await self._serve(invocation))
             return
         feed = Feed(rpc.receive, leading.data, leading.seq)
-        invocation.body = feed.stream
         feeding = self._crew.start(feed.run(), "body from a sidecar")
         try:
+            invocation.body = await _body(invocation, feed)
             await self._reply(rpc, await self._serve(invocation))
         finally:
             feeding.cancel()
+
+    async def lane(self, rpc: LaneCall, message: bytes) -> bytes | None:
+        """A call that came in one frame; its answer leaves in one where it is small and there already."""
+        try:
+            invocation = self._lane.read_request(message)
+        except Malformed as error:
+            raise _unreadable(error) from error
+        outcome = await self._serve(invocation)
+        body = outcome.body
+        if isinstance(body, bytes) and len(body) <= LANE_BYTES:
+            answer = self._lane.answer(_typed(outcome), body)
+            if answer is not None and rpc.fits(len(answer)):
+                return answer
+        await self._reply(rpc, outcome)
+        return None
 
     async def no_actors(self, call: Call, rpc: ServerCall, message: bytes) -> bytes:
         """Actors are not served."""
@@ -120,6 +141,24 @@ class PeerRpcs:
             raise
         except ConnectionError as error:
             raise _app_trouble(error) from error
+
+
+async def _body(invocation: Invocation, feed: Feed) -> Body:
+    """The body that comes in pieces, with the length the caller's app announced."""
+    body = feed.stream
+    body.length = _announced(invocation)
+    if body.length is None and invocation.verb in _BODILESS and await feed.ends_empty(_PATIENCE):
+        return b""
+    return body
+
+
+def _announced(invocation: Invocation) -> int | None:
+    if invocation.from_grpc:
+        return None
+    for name, value in invocation.headers:
+        if name == b"content-length":
+            return int(value) if value.isdigit() and len(value) < 19 else None
+    return None
 
 
 def _typed(outcome: Outcome) -> Outcome:
