@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -25,23 +25,23 @@ _REPLACED: Final = frozenset((b"host", b"content-length", b"content-type", b"dap
 class OutsideHttp:
     """Calls HTTP services directly; the `Outside` of the services.
 
-    One pool of connections per origin. `https` is verified against the system's authorities unless `trust` has another context for
-    the URL. A redirect is an answer like any other: the app decides whether to follow.
+    One pool of connections per origin and trust. `https` is verified against the system's authorities unless the endpoint has
+    certificates of its own. A redirect is an answer like any other: the app decides whether to follow.
     """
 
     def __init__(
-        self, wheel: Wheel | None = None, *, trust: Callable[[str], ssl.SSLContext | None] | None = None
+        self, wheel: Wheel | None = None, *, trust: Mapping[str, ssl.SSLContext] | None = None
     ) -> None:
-        """`trust` gives the TLS context of a base URL (an HTTPEndpoint's own certificates), None for the usual one."""
+        """`trust` has the TLS contexts of the endpoints with certificates of their own, by the endpoint's name."""
         self._wheel = wheel
-        self._trust = trust
-        self._pools: OrderedDict[str, HttpClient] = OrderedDict()
+        self._trust = trust or {}
+        self._pools: OrderedDict[tuple[str, str, str], HttpClient] = OrderedDict()
         self._usual: ssl.SSLContext | None = None
         self._crew = Crew("outside")
 
-    async def invoke(self, url: str, headers: Pairs, invocation: Invocation) -> Outcome:
+    async def invoke(self, url: str, headers: Pairs, invocation: Invocation, trust: str = "") -> Outcome:
         """See `Outside.invoke`."""
-        pool, path = self._pool(url)
+        pool, path = self._pool(url, trust)
         target = path + "/" + quote(invocation.method, safe=_SAFE)
         if invocation.query:
             target += "?" + invocation.query
@@ -70,7 +70,7 @@ class OutsideHttp:
         except OSError as error:  # a name that does not resolve, a certificate that does not verify
             raise ConnectionError(str(error)) from error
 
-    def _pool(self, url: str) -> tuple[HttpClient, str]:
+    def _pool(self, url: str, trust: str) -> tuple[HttpClient, str]:
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -79,8 +79,8 @@ class OutsideHttp:
         if not parts.hostname:
             raise ConnectionError(f"invalid URL {url}: no host in it")
         secure = parts.scheme == "https"
-        context = self._context(url) if secure else None
-        key = f"{parts.scheme}://{parts.netloc}" if context is self._usual or not secure else url
+        context = self._context(trust) if secure else None
+        key = parts.scheme, parts.netloc, trust
         pool = self._pools.get(key)
         if pool is None:
             client = Http1Client(
@@ -91,10 +91,9 @@ class OutsideHttp:
         self._pools.move_to_end(key)
         return pool, parts.path.rstrip("/")
 
-    def _context(self, url: str) -> ssl.SSLContext:
-        own = self._trust(url) if self._trust is not None else None
-        if own is not None:
-            return own
+    def _context(self, trust: str) -> ssl.SSLContext:
+        if trust:
+            return self._trust[trust]
         if self._usual is None:
             self._usual = tls.client_context()
         return self._usual

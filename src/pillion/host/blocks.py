@@ -21,6 +21,7 @@ from pillion.host import channel, mounts, naming
 from pillion.host.apilog import Served
 from pillion.host.apis import Services
 from pillion.host.components import Loaded
+from pillion.host.endpoints import Endpoints
 from pillion.host.setup import Fatal, Setup
 from pillion.host.telemetry import Metrics
 from pillion.model.pubsub import Bulk, Interest, Origin, Rule
@@ -35,7 +36,7 @@ from pillion.rules.invoke import Caller
 from pillion.services import subscriptions as subscriptions_module
 from pillion.services.bindings import BindingMount, InputBindings, OutputBindings
 from pillion.services.brokers import Broker, broker
-from pillion.services.invoke import AppGate, Endpoint, InvokeService
+from pillion.services.invoke import AppGate, InvokeService
 from pillion.services.metadata import MetadataService, Readiness
 from pillion.services.names import Resolver
 from pillion.services.pubsub import PubSubService
@@ -101,7 +102,7 @@ class Blocks:
 def build(
     setup: Setup,
     loaded: Sequence[Loaded],
-    endpoints: Mapping[str, Endpoint],
+    endpoints: Endpoints,
     names: Sequence[Names[Any]],
     metrics: Metrics,
     clock: Clock,
@@ -122,7 +123,7 @@ def build(
         idle=flags.grpc_max_conn_idle.total_seconds(),
         every=max(1.0, flags.grpc_conn_collector_interval.total_seconds()),
     )
-    peers, outside = PeerCalls(links), OutsideHttp(wheel)
+    peers, outside = PeerCalls(links), OutsideHttp(wheel, trust=endpoints.trust)
     access = _access(setup, metrics)
     invoke = InvokeService(
         app_id=flags.app_id,
@@ -132,7 +133,7 @@ def build(
         peers=peers,
         names=resolver,
         outside=outside,
-        endpoints=endpoints,
+        endpoints=endpoints.named,
         telemetry=metrics,
         admits=None if access is None else lambda invocation: access(),
     )
@@ -225,6 +226,7 @@ def _internal(rpcs: PeerRpcs, proxy: Proxy, metrics: Metrics) -> GrpcApi:
     served = Served(metrics, None)
     api = GrpcApi(None, served.rpc)
     api.serve(PREFIX, rpcs.unary(), rpcs.streams())
+    api.serve_lane(PREFIX + b"CallLocalStream", rpcs.lane)
     api.fallback = proxy.serve
     return api
 
@@ -234,7 +236,7 @@ def _dialler(setup: Setup, wheel: Wheel) -> Callable[[str], Channel]:
 
     def dial(address: str) -> Channel:
         host, _, port = address.rpartition(":")
-        return GrpcChannel(host.strip("[]"), int(port), limits=limits, wheel=wheel)
+        return GrpcChannel(host.strip("[]"), int(port), limits=limits, wheel=wheel, lane=True)
 
     return dial
 

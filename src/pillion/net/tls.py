@@ -21,7 +21,7 @@ def server_context(
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate, key, password=_passphrase)
     context.set_alpn_protocols(list(protocols))
     if client_authorities is not None:
         context.verify_mode = ssl.CERT_REQUIRED
@@ -45,7 +45,7 @@ def client_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(list(protocols))
     if certificate is not None:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=_passphrase)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -54,6 +54,11 @@ def client_context(
     else:
         context.load_default_certs()
     return context
+
+
+def _passphrase() -> str:
+    """Asked for where a key is encrypted: without this, OpenSSL would ask whoever sits at the terminal."""
+    raise ValueError("the private key is encrypted with a passphrase: give one that is not")
 
 
 def _text(pem: str | bytes) -> str:

@@ -39,8 +39,11 @@ class Peers(Protocol):
 class Outside(Protocol):
     """HTTP services that have no sidecar."""
 
-    async def invoke(self, url: str, headers: Pairs, invocation: Invocation) -> Outcome:
-        """Call below `url`; `headers` override the caller's. Raises ConnectionError."""
+    async def invoke(self, url: str, headers: Pairs, invocation: Invocation, trust: str = "") -> Outcome:
+        """Call below `url`; `headers` override the caller's. Raises ConnectionError.
+
+        `trust` names whose certificates are shown and trusted: an endpoint that has its own, or "" for the system's.
+        """
         ...
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ class Pem:
 
     value: str
     secret: SecretRef | None
+    source: Source = Source("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,6 @@ def _pem(fields: Fields, name: str) -> Pem | None:
         fields.node(name)
         return None
     part = fields.section(name)
-    made = Pem(part.text("value"), secret_ref(part))
+    made = Pem(part.text("value"), secret_ref(part), part.source)
     part.done()
     return made

@@ -34,6 +34,8 @@ class Endpoint:
 
     url: str
     headers: Pairs = field(default_factory=list)
+    trust: str = ""
+    """Its name, if it has certificates of its own."""
 
 
 class AppGate:
@@ -196,7 +198,7 @@ class InvokeService:
 
     async def _out(self, asked: str, endpoint: Endpoint, invocation: Invocation) -> Outcome:
         try:
-            return await self._outside.invoke(endpoint.url, endpoint.headers, invocation)
+            return await self._outside.invoke(endpoint.url, endpoint.headers, invocation, endpoint.trust)
         except ConnectionError as error:
             raise PeerUnreachable(str(error)) from error
 
