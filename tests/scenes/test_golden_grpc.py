@@ -277,6 +277,8 @@ ABSENT = [
     Row("app", "ConverseAlpha2", ai.ConversationRequestAlpha2(name="zz"), "INVALID_ARGUMENT", "failed finding conversation component zz"),
     Row("app", "ScheduleJobAlpha1", jobs.ScheduleJobRequest(job=jobs.Job(name="j", schedule="@daily")), "INTERNAL",
         "failed to schedule job due to: scheduler clients are disabled", JOBS),
+    Row("app", "GetJobAlpha1", jobs.GetJobRequest(name="j"), "INTERNAL", "failed to get job due to: scheduler clients are disabled",
+        ("DAPR_SCHEDULER_GET_JOB", JOBS[1])),
     Row("app", "InvokeActor", actors.InvokeActorRequest(actor_type="a", actor_id="1", method="m"), "UNAVAILABLE", "placement service is not configured"),
 ]  # fmt: skip
 

@@ -304,7 +304,11 @@ ABSENT = [
     *(Row(request, 400, simple("ERR_ACTOR_NO_PLACEMENT", "placement service is not configured"), body="") for request in (
         "PUT /v1.0/actors/a/1/method/m", "GET /v1.0/actors/a/1/state/k", "POST /v1.0/actors/a/1/reminders/r", "DELETE /v1.0/actors/a/1/timers/t",
         "GET /v1.0/workflows/dapr/i", "POST /v1.0-beta1/workflows/dapr/w/start", "POST /v1.0-alpha1/workflows/dapr/i/terminate")),
-    Row("POST /v1.0-alpha1/jobs/j1", 500, "{any}DAPR_SCHEDULER_SCHEDULE_JOB{any}scheduler clients are disabled{any}", body='{"schedule":"@every 1h"}'),
+    *(Row(f"{verb} /v1.0-alpha1/jobs/j1", 500,
+          f'{{"errorCode":"DAPR_SCHEDULER_{reason}","message":"failed to {what} due to: scheduler clients are disabled","details":[{{any}}'
+          f'"metadata":{{"appID":"appa","namespace":"default"}},"reason":"DAPR_SCHEDULER_{reason}"}}]}}', body=body)
+      for verb, reason, what, body in (("POST", "SCHEDULE_JOB", "schedule job", '{"schedule":"@every 1h"}'),
+                                       ("GET", "GET_JOB", "get job", None), ("DELETE", "DELETE_JOB", "delete job", None))),
 ]  # fmt: skip
 
 INVOCATION = [
@@ -779,6 +783,30 @@ def test_an_app_is_addressed_in_every_way(
 def test_a_valid_baggage_comes_back(house: House) -> None:
     heard = send(house.appa.ports.http, "GET", "/v1.0/state/mem/k1", headers=(("baggage", "a=1,b=2"),))
     assert (heard.status, heard.all("Baggage")) == (200, ["a=1,b=2"])
+
+
+NO_TRACE = f"00-{'0' * 32}-{'0' * 16}-00"
+TRACE = f"-{'1' * 32}-{'2' * 16}-01"
+
+
+@pytest.mark.parametrize("sent, back, state", [
+    ("00" + TRACE, "00" + TRACE, "a=b"), ("01" + TRACE + "-more", "01" + TRACE + "-more", "a=b"),
+    ("00" + TRACE + "-more", NO_TRACE, None), ("ff" + TRACE, NO_TRACE, None), ("odd", NO_TRACE, None),
+    (f"00-{'0' * 32}-{'2' * 16}-01", NO_TRACE, None), (f"00-{'1' * 32}-{'0' * 16}-01", NO_TRACE, None),
+])  # fmt: skip
+def test_a_valid_trace_comes_back_with_its_state_and_anything_else_is_none(
+    house: House, sent: str, back: str, state: str | None
+) -> None:
+    headers = (("traceparent", sent), ("tracestate", "a=b"))
+    heard = send(house.appa.ports.http, "GET", "/v1.0/state/mem/k1", headers=headers)
+    assert (heard.one("Traceparent"), heard.one("Tracestate")) == (back, state)
+
+
+def test_an_event_belongs_to_no_trace_that_is_none(house: House) -> None:
+    headers = (("traceparent", "odd"), ("tracestate", "a=b"))
+    assert send(house.appa.ports.http, "POST", "/v1.0/publish/ps/t1", "untraced-odd", headers).status == 204
+    event = json.loads(house.app.got("untraced-odd").body)
+    assert (event["traceid"], event["traceparent"], event["tracestate"]) == ("", "", "")
 
 
 def test_a_body_of_exactly_the_limit_passes(house: House) -> None:

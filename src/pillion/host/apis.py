@@ -27,7 +27,7 @@ from pillion.edge.http.secrets import SecretRoutes
 from pillion.edge.http.state import StateRoutes
 from pillion.host.apilog import Served
 from pillion.host.setup import Setup
-from pillion.model.call import PLAIN, Call
+from pillion.model.call import PLAIN, Call, traceparent
 from pillion.net.http import Request
 from pillion.net.rpc import ServerCall
 from pillion.services.bindings import OutputBindings
@@ -81,7 +81,10 @@ class Apis:
         if flags.api_token or gate is not None:
             admission = GrpcAdmission(flags.api_token, gate)
         api = GrpcApi(admission, self._served.rpc, call=_rpc_call)
-        api.serve(DAPR, absent_rpcs.unary(flags.app_id, flags.namespace), absent_rpcs.streams())
+        grpc_app = bool(flags.app_port) and flags.app_protocol.startswith("grpc")
+        api.serve(
+            DAPR, absent_rpcs.unary(flags.app_id, flags.namespace), absent_rpcs.streams(grpc_app=grpc_app)
+        )
         api.serve(DAPR, StateRpcs(services.state).unary())
         pubsub = PubSubRpcs(services.pubsub, services.subscriptions)
         api.serve(DAPR, pubsub.unary(), pubsub.streams())
@@ -136,18 +139,19 @@ async def _not_found(ask: Ask) -> Reply:
 
 
 def _http_call(request: Request) -> Call:
+    """What a request says of itself. A traceparent that is none counts for nothing, its tracestate neither."""
     trace = state = baggage = ""
     plain = True
     for name, value in request.headers:
         if name in _CIRCUMSTANCES:
             plain = False
             if name == b"traceparent":
-                trace = value.decode("latin-1")
+                trace = traceparent(value.decode("latin-1"))
             elif name == b"tracestate":
                 state = value.decode("latin-1")
             else:
                 baggage = value.decode("latin-1")
-    return PLAIN if plain else Call(trace, state, baggage)
+    return PLAIN if plain else Call(trace, state if trace else "", baggage)
 
 
 _CIRCUMSTANCES = frozenset((b"traceparent", b"tracestate", b"baggage"))
@@ -156,5 +160,5 @@ _CIRCUMSTANCES = frozenset((b"traceparent", b"tracestate", b"baggage"))
 def _rpc_call(call: ServerCall) -> Call:
     for name, value in call.metadata:
         if name == b"traceparent":
-            return Call(value.decode("latin-1"), deadline=call.deadline)
+            return Call(traceparent(value.decode("latin-1")), deadline=call.deadline)
     return PLAIN if call.deadline is None else Call(deadline=call.deadline)

@@ -293,6 +293,9 @@ BULK_SECRET_GET = Fault(
 # Blocks of later versions, answered as Dapr answers when they are not configured
 
 ACTOR_NO_PLACEMENT = Fault("ERR_ACTOR_NO_PLACEMENT", 400, _UNAVAILABLE, "placement service is not configured")
+ACTOR_NO_GRPC_APP = Fault(
+    "ERR_ACTOR_NO_APP_CHANNEL", 400, _PRECONDITION, "actor callback streaming requires a gRPC app channel"
+)
 CONFIGURATION_NOT_CONFIGURED = Fault(
     "ERR_CONFIGURATION_STORE_NOT_CONFIGURED", 500, _PRECONDITION, "configuration stores not configured",
     reason="ERR_CONFIGURATION_STORE_NOT_CONFIGURED", rpc_details=Shape.INFO,
@@ -309,7 +312,38 @@ CRYPTO_NOT_CONFIGURED = Fault(
 CONVERSATION_NOT_FOUND = Fault(
     "ERR_CONVERSATION_NOT_FOUND", 400, _INVALID, "failed finding conversation component {name}"
 )
-SCHEDULER_DISABLED = Fault(
-    "DAPR_SCHEDULER_SCHEDULE_JOB", 500, _INTERNAL, "failed to {what} due to: scheduler clients are disabled",
+SCHEDULE_JOB = Fault(
+    "DAPR_SCHEDULER_SCHEDULE_JOB", 500, _INTERNAL, "failed to schedule job due to: {why}",
     reason="DAPR_SCHEDULER_SCHEDULE_JOB", http_details=Shape.INFO, rpc_details=Shape.INFO,
 )  # fmt: skip
+GET_JOB = Fault(
+    "DAPR_SCHEDULER_GET_JOB", 500, _INTERNAL, "failed to get job due to: {why}",
+    reason="DAPR_SCHEDULER_GET_JOB", http_details=Shape.INFO, rpc_details=Shape.INFO,
+)  # fmt: skip
+LIST_JOBS = Fault(
+    "DAPR_SCHEDULER_LIST_JOBS", 500, _INTERNAL, "failed to list jobs due to: {why}",
+    reason="DAPR_SCHEDULER_LIST_JOBS", http_details=Shape.INFO, rpc_details=Shape.INFO,
+)  # fmt: skip
+DELETE_JOB = Fault(
+    "DAPR_SCHEDULER_DELETE_JOB", 500, _INTERNAL, "failed to delete job due to: {why}",
+    reason="DAPR_SCHEDULER_DELETE_JOB", http_details=Shape.INFO, rpc_details=Shape.INFO,
+)  # fmt: skip
+SEARCH_NOT_CONFIGURED = Fault(
+    "ERR_SEARCH_STORE_NOT_CONFIGURED", 500, _PRECONDITION, "search store {store} is not configured",
+    reason="DAPR_SEARCH_STORE_NOT_CONFIGURED", http_details=Shape.INFO, rpc_details=Shape.INFO,
+)  # fmt: skip
+VECTOR_NOT_CONFIGURED = Fault(
+    "ERR_VECTOR_STORE_NOT_CONFIGURED", 500, _PRECONDITION, "vector store {store} is not configured",
+    reason="DAPR_VECTOR_STORE_NOT_CONFIGURED", http_details=Shape.INFO, rpc_details=Shape.INFO,
+)  # fmt: skip
+BAD_REQUEST = Fault("ERR_BAD_REQUEST", 400, _INVALID, "invalid request: {why}")
+BINARY_FILE_UNNAMED = Fault("ERR_BAD_REQUEST", 400, _INVALID, "file name is required")
+BINARY_STORE_NOT_FOUND = Fault(
+    "ERR_BINARY_STORE_NOT_FOUND", 400, _INVALID, "failed finding binary store component {name}"
+)
+BINARY_STORE_SET = Fault(
+    "ERR_BINARY_STORE_SET",
+    500,
+    _INTERNAL,
+    'failed storing binary file "{file}" in component {name}: {why}',
+)

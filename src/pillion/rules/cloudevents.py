@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pillion.model.call import traceparent
 from pillion.toolbox import durations
+from pillion.toolbox.pflags import BOOLS
 
 CLOUD_EVENT = "application/cloudevents+json"
 DEFAULT_TYPE = "com.dapr.event.sent"
 DEFAULT_SOURCE = "Dapr"
 _OCTETS = "application/octet-stream"
 _OVERRIDES = ("id", "source", "type", "traceid", "tracestate", "traceparent", "subject")
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _BINARY = frozenset({_OCTETS, "application/cloudevents+protobuf"})
 _TRACES = ("traceid", "traceparent", "tracestate", "baggage")
 
@@ -119,7 +119,7 @@ def trace_of(event: Mapping[str, object]) -> str:
     for name in ("traceparent", "traceid"):
         found = event.get(name)
         if found is not None:
-            return found if isinstance(found, str) and _is_trace(found) else ""
+            return traceparent(found) if isinstance(found, str) else ""
     return ""
 
 
@@ -149,11 +149,11 @@ def lifetime(metadata: Mapping[str, str]) -> float | None:
 def is_raw(metadata: Mapping[str, str]) -> bool:
     """Whether the payload travels without an envelope. Raises ValueError for what is no boolean."""
     text = word(metadata, "rawPayload")
-    if not text or text in _FALSE:
+    if not text:
         return False
-    if text in _TRUE:
-        return True
-    raise ValueError(f"rawPayload value must be a valid boolean: actual is '{text}'")
+    if text not in BOOLS:
+        raise ValueError(f"rawPayload value must be a valid boolean: actual is '{text}'")
+    return BOOLS[text]
 
 
 def word(metadata: Mapping[str, str], name: str) -> str:
@@ -239,11 +239,6 @@ def _override(event: dict[str, Any], metadata: Mapping[str, str]) -> None:
     if trace:
         given["traceid"] = given["traceparent"] = trace
     event.update(given)
-
-
-def _is_trace(text: str) -> bool:
-    parts = text.split("-")
-    return [len(part) for part in parts] == [2, 32, 16, 2] and parts[1].strip("0") != ""
 
 
 def _kind(value: object) -> str:

@@ -9,10 +9,12 @@ from pillion.model.errors import (
     CONFIGURATION_NOT_CONFIGURED,
     CONVERSATION_NOT_FOUND,
     CRYPTO_NOT_CONFIGURED,
+    DELETE_JOB,
+    GET_JOB,
     LOCK_EXPIRY,
     LOCK_NOT_CONFIGURED,
     MALFORMED_REQUEST,
-    SCHEDULER_DISABLED,
+    SCHEDULE_JOB,
     UNIMPLEMENTED,
     ApiError,
     Fault,
@@ -71,15 +73,16 @@ def _workflows() -> Iterator[Route]:
 
 
 def _jobs(app_id: str, namespace: str) -> Iterator[Route]:
-    def disabled(what: str) -> Operation:
+    def disabled(fault: Fault) -> Operation:
         async def refuse(ask: Ask) -> Reply:
-            raise ApiError(SCHEDULER_DISABLED, info={"appID": app_id, "namespace": namespace}, what=what)
+            info = {"appID": app_id, "namespace": namespace}
+            raise ApiError(fault, info=info, why="scheduler clients are disabled")
 
         return refuse
 
     for version, group in (("v1.0", "jobs.v1"), ("v1.0-alpha1", "jobs.v1alpha1")):
-        for method, what in (("POST", "schedule job"), ("GET", "get job"), ("DELETE", "delete job")):
-            yield Route(method, f"/{version}/jobs/{{name}}", disabled(what), group)
+        for method, fault in (("POST", SCHEDULE_JOB), ("GET", GET_JOB), ("DELETE", DELETE_JOB)):
+            yield Route(method, f"/{version}/jobs/{{name}}", disabled(fault), group)
 
 
 def _configuration() -> Iterator[Route]:

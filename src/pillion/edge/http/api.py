@@ -2,6 +2,7 @@
 
 import logging
 import posixpath
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -178,15 +179,14 @@ class HttpApi:
         if not isinstance(received, bytes) and not received.ended:
             # What the operation did not read nobody will: the connection cannot be kept for another request.
             responder.close_after()
-        if traced is not None:
+        if traced is PLAIN:
             for key, _ in headers:
                 if key == b"traceparent":
                     break
             else:
-                trace = None if traced is PLAIN and front.call is not None else request.header(b"traceparent")
-                headers.append((b"traceparent", trace) if trace else _UNTRACED)
-            if traced is not PLAIN and traced.baggage and not any(key == b"baggage" for key, _ in headers):
-                headers.append((b"baggage", traced.baggage.encode("latin-1")))
+                headers.append(_UNTRACED)
+        elif traced is not None:
+            _trace_back(headers, traced)
         if front.finish is not None:
             front.finish(request, reply)
         responder.respond(reply.status, headers, sent)
@@ -282,8 +282,21 @@ class _Compiled:
         return [*params, unescape(rest)]
 
 
+def _trace_back(headers: list[tuple[bytes, bytes]], call: Call) -> None:
+    """Give the caller its trace and its baggage, unless the app has given others."""
+    given = {name for name, _ in headers}
+    if b"traceparent" not in given:
+        headers.append((b"traceparent", call.trace.encode()) if call.trace else _UNTRACED)
+        if b"tracestate" not in given and 0 < len(call.trace_state) <= _LONGEST_STATE:
+            headers.append((b"tracestate", call.trace_state.encode("latin-1")))
+    if call.baggage and b"baggage" not in given:
+        headers.append((b"baggage", call.baggage.encode("latin-1")))
+
+
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_LONGEST_STATE = 512
 _UNTRACED = (b"traceparent", NO_TRACE)
+_BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 _MOST_KNOWN = 1024
 _LONGEST_KNOWN = 256
 """Requests whose operation is remembered, and how long their targets may be."""
@@ -307,10 +320,9 @@ def unescape(text: str) -> str:
 
 def check_escapes(text: str) -> None:
     """Raise ValueError for a `%` that two hex digits do not follow."""
-    start = text.find("%")
-    while start >= 0:
-        int(text[start + 1 : start + 3].ljust(2, "?"), 16)
-        start = text.find("%", start + 1)
+    bad = _BAD_ESCAPE.search(text)
+    if bad is not None:
+        raise ValueError(f'invalid URL escape "{bad[0]}"')
 
 
 def _refusal(error: BaseException | None) -> Reply:
