@@ -303,7 +303,8 @@ spec:
 """
     resources = one(tmp_path, f"{text}---\n{text}")
     assert resources.problems == ()
-    assert resources.resiliencies[0].target_names == ("app shop", "actor Cart", "component orders")
+    first = resources.resiliencies[0]
+    assert (first.apps, first.actors, first.components) == (("shop",), ("Cart",), ("orders",))
     assert resources.resiliencies[1].policies["timeouts"] == {"fast": "1s"}
 
 

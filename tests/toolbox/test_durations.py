@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from pillion.toolbox.durations import DurationError, Period, parse, parse_any, parse_iso, span, written
+from pillion.toolbox.durations import DurationError, Period, parse, parse_iso, span, written
 
 UTC_DAY = datetime(2024, 1, 31, 12)
 
@@ -84,13 +84,6 @@ def test_what_is_no_iso_duration_is_refused(text: str) -> None:
         parse_iso(text)
 
 
-def test_either_form_is_taken_where_both_are_allowed() -> None:
-    assert parse_any("90s") == Period(clock=timedelta(seconds=90))
-    assert parse_any("R2/PT1S").repeats == 2
-    with pytest.raises(DurationError):
-        parse_any("soon")
-
-
 @pytest.mark.parametrize(
     ("period", "then"),
     [
@@ -102,11 +95,6 @@ def test_either_form_is_taken_where_both_are_allowed() -> None:
 )
 def test_calendar_units_run_over_as_in_go(period: Period, then: datetime) -> None:
     assert period.after(UTC_DAY) == then
-
-
-def test_a_period_knows_that_it_is_nothing() -> None:
-    assert Period(repeats=3).is_zero
-    assert not Period(days=1).is_zero
 
 
 @pytest.mark.parametrize(

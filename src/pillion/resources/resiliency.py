@@ -24,12 +24,6 @@ class Resiliency:
     scopes: tuple[str, ...] = ()
     source: Source = Source("")
 
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """Everything it aims at, in words: `app shop`, `component orders`."""
-        groups = (("app", self.apps), ("actor", self.actors), ("component", self.components))
-        return tuple(f"{kind} {name}" for kind, names in groups for name in names)
-
 
 def resiliency(fields: Fields, head: Header) -> Resiliency:
     """Read the rest of the document."""

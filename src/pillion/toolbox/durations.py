@@ -39,10 +39,6 @@ class Period:
     clock: timedelta = timedelta()
     repeats: int | None = None
 
-    @property
-    def is_zero(self) -> bool:
-        return not (self.years or self.months or self.days or self.clock)
-
     def after(self, start: datetime) -> datetime:
         """`start` moved on by one span. A day that the month lacks runs over into the next, as in Go: 31 January and a
         month is 3 March."""
@@ -102,13 +98,6 @@ def parse_iso(text: str) -> Period:
         clock=timedelta(hours=part["hours"], minutes=part["minutes"], seconds=part["seconds"]),
         repeats=None if match["repeats"] is None else part["repeats"],
     )
-
-
-def parse_any(text: str) -> Period:
-    """Read ISO 8601 first, then Go's form, which never repeats a counted number of times."""
-    if text[:1] in ("P", "R"):
-        return parse_iso(text)
-    return Period(clock=parse(text))
 
 
 def written(span: timedelta) -> str:

@@ -6,11 +6,14 @@ Reading gives text per flag, in the order given; what a text means is its owner'
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Kind = Literal["text", "bool", "int", "uint", "duration", "list"]
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+BOOLS: Final = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+"""What Go reads as a bool, and so do flags and `rawPayload`. Headers and settings go by `toolbox.truth`."""
 
 
 class UnknownUse(ValueError):
@@ -86,7 +89,7 @@ def _following(flag: Flag, rest: list[str]) -> str:
 
 def _check(flag: Flag, text: str) -> None:
     said = ""
-    if flag.kind == "bool" and text not in _TRUE | _FALSE:
+    if flag.kind == "bool" and text not in BOOLS:
         said = f'strconv.ParseBool: parsing "{text}": invalid syntax'
     if flag.kind in ("int", "uint") and _whole(text) is None:
         said = f'strconv.ParseInt: parsing "{text}": invalid syntax'
@@ -109,7 +112,7 @@ def _whole(text: str) -> int | None:
 
 def boolean(text: str) -> bool:
     """A bool that `read` has checked."""
-    return text in _TRUE
+    return BOOLS.get(text, False)
 
 
 def number(text: str) -> int:
