@@ -1,5 +1,6 @@
 """What the state service decides above its drivers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -8,11 +9,13 @@ from support.stores import Shelf
 
 from pillion.contracts.state import Feature, StateStore
 from pillion.contracts.words import DriverError, EtagInvalid, EtagMismatch, Refused, Unavailable
+from pillion.drivers.state.memory import MemorySettings, MemoryStore
 from pillion.model.call import PLAIN, Call
 from pillion.model.errors import ApiError
 from pillion.model.state import Delete, Entry, Put, Removal, Save, Write
 from pillion.services.sealing import Sealer, SealKey
 from pillion.services.state import StateMount, StateService, capabilities, unsupported_metadata
+from pillion.toolbox.tasks import eager
 
 
 @pytest.fixture
@@ -207,6 +210,36 @@ async def test_every_operation_is_measured_once(shelf: Shelf) -> None:
     assert shelf.noted.told == [
         (name, True) for name in ("set", "get", "bulk_get", "delete", "bulk_delete", "transaction")
     ]
+
+
+class Leisurely(MemoryStore):
+    """Waits for a future before it answers, and notes in which task it was asked."""
+
+    immediate = False
+
+    async def get(self, key: str, **_: Any) -> Entry | None:
+        self.asked_in = asyncio.current_task()
+        told = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(told.set_result, None)
+        await told
+        return Entry(b"1")
+
+
+@pytest.mark.parametrize("stepped", [True, False])
+async def test_only_a_driver_that_needs_none_is_asked_without_a_task(shelf: Shelf, stepped: bool) -> None:
+    store = Leisurely(MemorySettings(), shelf.context("slow"))
+    await store.open()
+    store.stepped = stepped
+    shelf.mount("slow", store)
+    service = StateService(shelf.mounts, shelf.clock)
+    loop, answer = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+
+    def ask() -> None:
+        eager(service.get(PLAIN, shelf.mounts["slow"], "k"), lambda entry, _: answer.set_result(entry))
+
+    loop.call_soon(ask)
+    assert await answer == Entry(b"1")
+    assert (store.asked_in is None) is stepped
 
 
 async def test_a_reload_counts_from_the_next_request_on(shelf: Shelf) -> None:

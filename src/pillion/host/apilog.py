@@ -20,6 +20,8 @@ class Served:
         self._count = metrics.http_served
         self._count_rpc = metrics.rpc_served
         self._rules = logging_rules
+        self.rpc = self._rpc if logging_rules is not None else metrics.rpc_served
+        """Told of every gRPC call."""
 
     def http(
         self, method: str, path: str, status: int, seconds: float, received: int, sent: int, request: Request
@@ -29,13 +31,10 @@ class Served:
         if self._rules is not None:
             self._log_http(self._rules, method, path, status, seconds, sent, request)
 
-    def rpc(self, path: bytes, code: int, seconds: float, received: int, sent: int) -> None:
-        """One gRPC call."""
-        name = path.decode("latin-1")
-        self._count_rpc(name, code, seconds, received, sent)
-        if self._rules is not None:
-            fields = {"method": name, "code": go_name(code), "duration": round(seconds * 1000)}
-            grpc_log.info("gRPC API Called", extra={"fields": fields})
+    def _rpc(self, path: bytes, code: int, seconds: float, received: int, sent: int) -> None:
+        self._count_rpc(path, code, seconds, received, sent)
+        fields = {"method": path.decode("latin-1"), "code": go_name(code), "duration": round(seconds * 1000)}
+        grpc_log.info("gRPC API Called", extra={"fields": fields})
 
     def _log_http(
         self,

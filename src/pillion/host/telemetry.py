@@ -9,12 +9,15 @@ import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from pillion.host.metrics import LATENCY_MS, MOST_SERIES, Cell, Family, Histogram, Registry
+from pillion.host.metrics import LATENCY_MS, MOST_SERIES, Cell, Family, Histogram, Registry, Tally
 from pillion.net.rpc import go_name
 from pillion.ports.telemetry import Instrument
 
 _VERBS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"))
+K = TypeVar("K")
+
 _KINDS = {
     "state": "state",
     "secret": "secret",
@@ -73,8 +76,8 @@ class Metrics:
         self._probes_ms = r.latency(
             "http_healthprobes_roundtrip_latency", "Time of an app health probe, ms", "status"
         )
-        self._http_series: dict[tuple[str, str, int], tuple[Cell, Cell, Histogram]] = {}
-        self._called_series: dict[tuple[str, str, int], tuple[Cell, Histogram, Histogram]] = {}
+        self._http_series: dict[tuple[str, str, int], Tally] = {}
+        self._called_series: dict[tuple[str, str, int], Tally] = {}
         self._in_bytes, self._out_bytes, self._received_bytes = (
             self._in.at(),
             self._out.at(),
@@ -84,40 +87,42 @@ class Metrics:
     def http_served(
         self, method: str, path: str, status: int, seconds: float, received: int, sent: int
     ) -> None:
-        series = self._http_series.get((method, path, status))
-        count, response, latency = series or self._http_new(method, path, status)
-        count.value += 1
-        response.value += 1
-        latency.observe(seconds * 1000)
-        self._in_bytes.observe(received)
-        self._out_bytes.observe(sent)
+        series = self._http_series.get((method, path, status)) or self._http_new(method, path, status)
+        series.add((seconds * 1000, received, sent))
 
-    def _http_new(self, method: str, path: str, status: int) -> tuple[Cell, Cell, Histogram]:
+    def _http_new(self, method: str, path: str, status: int) -> Tally:
         verb = "" if not self._verbs else method if method in _VERBS else "UNKNOWN"
         key = (verb, path if self._paths else "", str(status))
-        response = self._responses.at(*key) if self._paths else Cell()
-        made = (self._served.at(*key), response, self._served_ms.at(*key))
-        if len(self._http_series) < MOST_SERIES:
-            self._http_series[method, path, status] = made
+        counters = [self._served.at(*key)]
+        if self._paths:
+            counters.append(self._responses.at(*key))
+        return self._tallied(
+            self._http_series, (method, path, status),
+            counters, self._served_ms.at(*key), self._in_bytes, self._out_bytes,
+        )  # fmt: skip
+
+    def _tallied(
+        self, series: dict[K, Tally], key: K, counters: Sequence[Cell], *distributions: Histogram
+    ) -> Tally:
+        """The tally of requests like one that is over; past the cap it is made for this one alone."""
+        if len(series) >= MOST_SERIES:
+            return _Passing(counters, distributions)
+        made = series[key] = self._registry.tally(counters, *distributions)
         return made
 
     def http_called(
         self, method: str, path: str, status: int, seconds: float, sent: int, received: int
     ) -> None:
-        series = self._called_series.get((method, path, status))
-        count, latency, outward = series or self._called_new(method, path, status)
-        count.value += 1
-        latency.observe(seconds * 1000)
-        outward.observe(sent)
-        self._received_bytes.observe(received)
+        series = self._called_series.get((method, path, status)) or self._called_new(method, path, status)
+        series.add((seconds * 1000, sent, received))
 
-    def _called_new(self, method: str, path: str, status: int) -> tuple[Cell, Histogram, Histogram]:
+    def _called_new(self, method: str, path: str, status: int) -> Tally:
         where = path if self._paths else ""
         key = (method, where, str(status))
-        made = (self._called.at(*key), self._called_ms.at(*key), self._sent.at(method, where, ""))
-        if len(self._called_series) < MOST_SERIES:
-            self._called_series[method, path, status] = made
-        return made
+        return self._tallied(
+            self._called_series, (method, path, status), [self._called.at(*key)],
+            self._called_ms.at(*key), self._sent.at(method, where, ""), self._received_bytes,
+        )  # fmt: skip
 
     def health_probed(self, healthy: bool, seconds: float, *, grpc: bool) -> None:
         status = ("OK" if healthy else "Unavailable") if grpc else ("200" if healthy else "500")
@@ -128,7 +133,8 @@ class Metrics:
     # gRPC
 
     def _rpc(self, r: Registry) -> None:
-        self._rpc_series: dict[tuple[str, int], tuple[Cell, Histogram, Histogram, Histogram]] = {}
+        self._rpc_series: dict[tuple[bytes, int], Tally] = {}
+        self._rpc_called: dict[tuple[str, int], Tally] = {}
         m, s = "grpc_server_method", "grpc_server_status"
         self._rpc_in = r.size("grpc_io_server_received_bytes_per_rpc", "Bytes received per call", m)
         self._rpc_out = r.size("grpc_io_server_sent_bytes_per_rpc", "Bytes sent per call", m)
@@ -144,28 +150,27 @@ class Metrics:
             "grpc_io_healthprobes_roundtrip_latency", "Time of an app health probe, ms", s
         )
 
-    def rpc_served(self, method: str, code: int, seconds: float, received: int, sent: int) -> None:
-        series = self._rpc_series.get((method, code))
-        done, latency, inward, outward = series or self._rpc_new(method, code)
-        done.value += 1
-        latency.observe(seconds * 1000)
-        inward.observe(received)
-        outward.observe(sent)
+    def rpc_served(self, path: bytes, code: int, seconds: float, received: int, sent: int) -> None:
+        series = self._rpc_series.get((path, code)) or self._rpc_new(path, code)
+        series.add((seconds * 1000, received, sent))
 
-    def _rpc_new(self, method: str, code: int) -> tuple[Cell, Histogram, Histogram, Histogram]:
-        status = go_name(code)
-        done, latency = self._rpc_done.at(method, status), self._rpc_ms.at(method, status)
-        made = (done, latency, self._rpc_in.at(method), self._rpc_out.at(method))
-        if len(self._rpc_series) < MOST_SERIES:
-            self._rpc_series[method, code] = made
-        return made
+    def _rpc_new(self, path: bytes, code: int) -> Tally:
+        method, status = path.decode("latin-1"), go_name(code)
+        return self._tallied(
+            self._rpc_series, (path, code), [self._rpc_done.at(method, status)],
+            self._rpc_ms.at(method, status), self._rpc_in.at(method), self._rpc_out.at(method),
+        )  # fmt: skip
 
     def rpc_called(self, method: str, code: int, seconds: float, sent: int, received: int) -> None:
+        series = self._rpc_called.get((method, code)) or self._rpc_called_new(method, code)
+        series.add((seconds * 1000, sent, received))
+
+    def _rpc_called_new(self, method: str, code: int) -> Tally:
         status = go_name(code)
-        self._call_done.at(method, status).value += 1
-        self._call_ms.at(method, status).observe(seconds * 1000)
-        self._call_out.at(method).observe(sent)
-        self._call_in.at(method).observe(received)
+        return self._tallied(
+            self._rpc_called, (method, code), [self._call_done.at(method, status)],
+            self._call_ms.at(method, status), self._call_out.at(method), self._call_in.at(method),
+        )  # fmt: skip
 
     # Invocation
 
@@ -235,6 +240,8 @@ class Metrics:
     # Publish/subscribe
 
     def _pubsub(self, r: Registry) -> None:
+        self._egress_series: dict[tuple[str, str, bool], Cell] = {}
+        self._ingress_series: dict[tuple[str, str, str, str], Cell] = {}
         name = "component_pubsub_"
         labels = ("component", "namespace", "success", "topic")
         self._egress = r.counter(f"{name}egress_count", "Messages published", *labels)
@@ -255,18 +262,30 @@ class Metrics:
         self._batches_ms = r.latency(f"{name}ingress_bulk_latencies", "Time of a bulk delivery, ms", *batch)
 
     def egress(self, pubsub: str, topic: str, ok: bool, seconds: float, *, bulk: int = 0) -> None:
+        if (
+            not bulk
+            and seconds < 0.001
+            and (cell := self._egress_series.get((pubsub, topic, ok))) is not None
+        ):
+            cell.value += 1
+            return
         key = (pubsub, self._namespace, "true" if ok else "false", topic)
         if bulk:
             self._bulk_egress.at(*key).value += 1
             self._bulk_events.at(*key).value += bulk
             _slow(self._bulk_egress_ms, key, seconds)
         else:
-            self._egress.at(*key).value += 1
+            cell = self._known(self._egress_series, (pubsub, topic, ok), self._egress, key)
+            cell.value += 1
             _slow(self._egress_ms, key, seconds)
 
     def ingress(self, pubsub: str, topic: str, process_status: str, status: str, seconds: float) -> None:
+        short = (pubsub, topic, process_status, status)
+        if seconds < 0.001 and (cell := self._ingress_series.get(short)) is not None:
+            cell.value += 1
+            return
         key = (pubsub, self._namespace, process_status, status, topic)
-        self._ingress.at(*key).value += 1
+        self._known(self._ingress_series, short, self._ingress, key).value += 1
         _slow(self._ingress_ms, key, seconds)
 
     def ingress_batch(self, pubsub: str, topic: str, statuses: dict[str, int], seconds: float) -> None:
@@ -275,6 +294,15 @@ class Metrics:
         _slow(self._batches_ms, key, seconds)
         for status, count in statuses.items():
             self._batch_events.at("pubsubName", self._namespace, status, topic).value += count
+
+    def _known(self, series: dict[K, Cell], short: K, family: Family[Cell], key: tuple[str, ...]) -> Cell:
+        """A counter, found by a shorter key from now on."""
+        cell = series.get(short)
+        if cell is None:
+            cell = family.at(*key)
+            if len(series) < MOST_SERIES:
+                series[short] = cell
+        return cell
 
     # Components
 
@@ -315,6 +343,16 @@ class Metrics:
     def component_failed(self, type_name: str, reason: str, name: str) -> None:
         """A component could not be opened."""
         self._init_failed.at(type_name, reason, name).value += 1
+
+
+class _Passing(Tally):
+    """Adds each sample at once: nobody keeps it."""
+
+    __slots__ = ()
+
+    def add(self, sample: tuple[float, ...]) -> None:
+        super().add(sample)
+        self.settle()
 
 
 class _ComponentInstrument:

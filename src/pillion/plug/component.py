@@ -58,6 +58,9 @@ class Component(Generic[S]):
     spec: ClassVar[Spec]
     immediate: ClassVar[bool] = False
     """No operation ever waits on a future: callers may step them without a task."""
+    stepped: bool = False
+    """Operations wait on futures, but never by `asyncio.timeout` or what else needs a task: callers may begin them
+    without one. May be set on the instance, in `open`."""
 
     def __init__(self, settings: S, context: Context) -> None:
         self.settings = settings

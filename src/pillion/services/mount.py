@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pillion.model.call import Call
@@ -14,6 +14,7 @@ class Driver(Protocol):
     """What a mount asks of every driver; see `plug.component.Component`."""
 
     immediate: ClassVar[bool]
+    stepped: bool
 
 
 D = TypeVar("D", bound=Driver)
@@ -38,16 +39,19 @@ class Mount(Generic[D]):
     driver: D
     instrument: Instrument
     guard: Guard | None = None
+    direct: bool = field(init=False)
+    """Nothing stands between a caller and the driver's operations: they may be awaited as they are."""
+
+    def __post_init__(self) -> None:
+        free = self.guard is None and (self.driver.immediate or self.driver.stepped)
+        object.__setattr__(self, "direct", free)
 
     async def run(self, call: Call, operation: str, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Do one operation of the driver, measured and guarded. Without a guard it adds two clock reads."""
         started = time.perf_counter()
         ok = False
         try:
-            if self.guard is None and self.driver.immediate:
-                result = await work()
-            else:
-                result = await self.perform(call, operation, work)
+            result = await (work() if self.direct else self.perform(call, operation, work))
             ok = True
         finally:
             self.instrument(operation, ok, time.perf_counter() - started)
@@ -57,4 +61,4 @@ class Mount(Generic[D]):
         """Do one operation, guarded but not measured. A driver that may wait is called from within a task."""
         if self.guard is not None:
             return await tasked(self.guard.run(call, operation, work))
-        return await (work() if self.driver.immediate else tasked(work()))
+        return await (work() if self.direct else tasked(work()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from pillion.contracts.state import Feature, StateStore
@@ -86,14 +87,20 @@ class StateService:
         """The live entry of a key, None when there is none."""
         place = _place(mount, key)
         fresh = rules.lenient_consistency(consistency) if consistency else Consistency.ANY
-        driver = mount.driver
+        driver, started, ok = mount.driver, perf_counter(), False
         try:
-            entry = await mount.run(
-                call, "get", lambda: driver.get(place, consistency=fresh, metadata=metadata)
-            )
+            if mount.direct:
+                entry = await driver.get(place, consistency=fresh, metadata=metadata)
+            else:
+                entry = await mount.perform(
+                    call, "get", lambda: driver.get(place, consistency=fresh, metadata=metadata)
+                )
+            ok = True
             return entry if entry is None or mount.sealer is None else _opened(mount.sealer, entry)
         except (DriverError, SealBroken) as error:
             raise ApiError(faults.STATE_GET, key=key, store=mount.name, why=_said(error)) from error
+        finally:
+            mount.instrument("get", ok, perf_counter() - started)
 
     async def get_many(
         self,
@@ -123,6 +130,9 @@ class StateService:
 
     async def save(self, call: Call, mount: StateMount, items: Sequence[Save]) -> None:
         """Write one key, or several that stand alone: when some fail the others are written all the same."""
+        if len(items) == 1:
+            await self.save_one(call, mount, items[0])
+            return
         batch = self._batch(mount, items)
         if not items:
             return
@@ -131,6 +141,22 @@ class StateService:
         except DriverError as error:
             fault, why = batch.fault(_SAVE, error)
             raise ApiError(fault, store=mount.name, why=why) from error
+
+    async def save_one(self, call: Call, mount: StateMount, item: Save) -> None:
+        """Write one key."""
+        place = _place(mount, item.key)
+        driver, started, ok = mount.driver, perf_counter(), False
+        try:
+            put = self._put(mount, item, place)
+            if mount.direct:
+                await driver.put(put)
+            else:
+                await mount.perform(call, "set", lambda: driver.put(put))
+            ok = True
+        except DriverError as error:
+            raise ApiError(_SAVE[_kind(error)], store=mount.name, why=_said(error)) from error
+        finally:
+            mount.instrument("set", ok, perf_counter() - started)
 
     async def delete(self, call: Call, mount: StateMount, item: Removal) -> None:
         """Remove one key; what is not there counts as removed unless an etag was expected."""
@@ -194,17 +220,29 @@ class StateService:
         return _Batch(mount.driver, writes)
 
     def _write(self, mount: StateMount, wish: Wish, place: str) -> Write:
+        if isinstance(wish, Save):
+            return self._put(mount, wish, place)
         try:
             consistency = rules.consistency(wish.consistency)
             expect = rules.expectation(wish.etag, wish.concurrency)
-            if isinstance(wish, Removal):
-                return Delete(place, expect, consistency, wish.metadata)
-            ends = self._ends(mount, wish.metadata)
         except rules.UnknownWord as error:
             raise Refused(str(error)) from error
-        if mount.sealer is None:
-            return Put(place, wish.value, expect, ends, wish.content_type, consistency, wish.metadata)
-        return Put(place, mount.sealer.seal(wish.value), expect, ends, "", consistency, wish.metadata)
+        return Delete(place, expect, consistency, wish.metadata)
+
+    def _put(self, mount: StateMount, wish: Save, place: str) -> Put:
+        _, value, etag, concurrency, consistency, metadata, kind = wish
+        if mount.sealer is not None:
+            value, kind = mount.sealer.seal(value), ""
+        if not etag and not concurrency and not consistency and metadata is NOTHING:
+            if mount.driver.lifetime is None:
+                return Put(place, value, content_type=kind)
+        try:
+            fresh = rules.consistency(consistency)
+            expect = rules.expectation(etag, concurrency)
+            ends = self._ends(mount, metadata)
+        except rules.UnknownWord as error:
+            raise Refused(str(error)) from error
+        return Put(place, value, expect, ends, kind, fresh, metadata)
 
     def _ends(self, mount: StateMount, metadata: Mapping[str, str]) -> float | None:
         seconds = rules.lifetime(metadata) if metadata else None

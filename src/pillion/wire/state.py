@@ -14,6 +14,7 @@ from pillion.model.state import NOTHING, Entry, Found, Removal, Save, Wish
 from pillion.wire import json
 from pillion.wire.json import Big, JsonError, Number
 from pillion.wire.proto import runtime
+from pillion.wire.scan import read_varint
 from pillion.wire.shapes import GoShape, MapShape
 
 JSON = "application/json"
@@ -134,10 +135,57 @@ def consistency_word(number: int) -> str:
     return _CONSISTENCY.get(number, "")
 
 
+def plain_save(message: bytes) -> tuple[str, str, bytes] | None:
+    """Store, key and value of a SaveStateRequest of one item that holds nothing else; None for any other, and for what
+    is no message: those are for the class.
+
+    Nearly every save is one. Read by hand it costs a quarter of the objects that the class makes.
+    """
+    try:
+        end, at = len(message), 2 + message[1]
+        size, item = message[at + 1], at + 2
+        if size > 127:
+            size, item = read_varint(message, at + 1, end)
+        if message[0] != _FIELD_1 or message[at] != _FIELD_2 or at > 129 or item + size != end:
+            return None
+        split = item + 2 + message[item + 1]
+        size, value = message[split + 1], split + 2
+        if size > 127:
+            size, value = read_varint(message, split + 1, end)
+        if (
+            message[item] != _FIELD_1
+            or message[split] != _FIELD_2
+            or split - item > 129
+            or value + size != end
+        ):
+            return None
+        return message[2:at].decode(), message[item + 2 : split].decode(), message[value:]
+    except (IndexError, ValueError):
+        return None
+
+
+def plain_get(message: bytes) -> tuple[str, str] | None:
+    """Store and key of a GetStateRequest of these two alone; None as for `plain_save`."""
+    try:
+        at = 2 + message[1]
+        size, key = message[at + 1], at + 2
+        if message[0] != _FIELD_1 or message[at] != _FIELD_2 or at > 129 or size > 127:
+            return None
+        if key + size != len(message):
+            return None
+        return message[2:at].decode(), message[key:].decode()
+    except (IndexError, UnicodeDecodeError):
+        return None
+
+
+_FIELD_1, _FIELD_2 = 0x0A, 0x12
+"""The keys of fields 1 and 2 where they hold bytes."""
+
+
 def save_of(item: Any, *, canonical: bool, decode: bool) -> Save:
     """A StateItem as a write. With `decode`, a value whose metadata calls it JSON is kept as JSON; raises JsonError."""
     options, value, kind = item.options, item.value, ""
-    metadata = dict(item.metadata) or NOTHING
+    metadata = dict(item.metadata) if item.metadata else NOTHING
     if decode and metadata.get("contentType") == JSON:
         value, kind = stored(value, canonical=canonical), JSON
     return Save(
@@ -151,7 +199,7 @@ def removal_of(item: Any) -> Removal:
     options = item.options
     return Removal(
         item.key, _etag(item), concurrency_word(options.concurrency),
-        consistency_word(options.consistency), dict(item.metadata) or NOTHING,
+        consistency_word(options.consistency), dict(item.metadata) if item.metadata else NOTHING,
     )  # fmt: skip
 
 

@@ -28,7 +28,9 @@ _BACKOFF: Final = Backoff(timedelta(milliseconds=50), timedelta(seconds=2))
 
 
 class Lane(Protocol):
-    """A way to a server."""
+    """A way to a server. `stepped` as in `Component`: whether calls may be made outside a task."""
+
+    stepped: bool
 
     async def open(self) -> None:
         """Connect; raises Unavailable or Refused."""
@@ -49,7 +51,9 @@ def lane(settings: RedisSettings, context: Context) -> Lane:
 
 
 class ClientLane:
-    """The official client, its own repetitions switched off."""
+    """The official client, its own repetitions switched off. It times its calls, which needs a task."""
+
+    stepped = False
 
     def __init__(self, settings: RedisSettings) -> None:
         self._door = RedisDoor(settings)
@@ -74,6 +78,8 @@ class ClientLane:
 class RedisPipe:
     """The shared connection. Lost, it is dialled again: at once by the next who asks, and in the background until it
     stands. Who asks while an attempt is under way waits for that attempt; if it fails they are told why."""
+
+    stepped = True
 
     def __init__(self, settings: RedisSettings, context: Context) -> None:
         self._settings = settings

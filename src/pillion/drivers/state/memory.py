@@ -56,9 +56,15 @@ class MemoryStore(StateStore[MemorySettings]):
         return None
 
     async def put(self, put: Put) -> None:
-        if put.expect is not Guard.NONE:
-            _check(put, self._live(put.key))
-        self._keep(put.key, self._entry(put))
+        key, value, expect, ends, kind, _, _ = put
+        if expect is not Guard.NONE:
+            _check(put, self._live(key))
+        self._serial += 1
+        entry = Entry(value, f"{self._etags}{self._serial:012x}", ends, kind)
+        if ends is None:
+            self._rows[key] = entry
+        else:
+            self._keep(key, entry)
 
     async def delete(self, delete: Delete) -> None:
         if delete.expect is not Guard.NONE:

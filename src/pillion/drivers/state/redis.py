@@ -83,6 +83,7 @@ class RedisStore(StateStore[RedisStateSettings]):
         self.lifetime = self.settings.ttl_in_seconds
         self._lane = lane(self.settings, self.context)
         await self._lane.open()
+        self.stepped = self._lane.stepped
         told = await self._lane.call("INFO", "replication")
         self._replicas = _replicas(told)
 

@@ -6,7 +6,7 @@ from typing import Any
 from pillion.edge.grpc.api import Unary
 from pillion.model.call import Call
 from pillion.model.errors import STATE_KEY_EMPTY, ApiError
-from pillion.model.state import NOTHING
+from pillion.model.state import NOTHING, Save
 from pillion.net.rpc import Code, RpcError, ServerCall
 from pillion.services.state import StateMount, StateService
 from pillion.wire import state as wire
@@ -36,6 +36,9 @@ class StateRpcs:
 
     async def get(self, call: Call, _: ServerCall, message: bytes) -> bytes:
         """One key; absent is an empty answer."""
+        if (plain := wire.plain_get(message)) is not None:
+            store, key = plain
+            return wire.get_answer(await self._service.get(call, self._service.find(store), key))
         request = _GET.FromString(message)
         mount = self._service.find(request.store_name)
         entry = await self._service.get(
@@ -54,6 +57,11 @@ class StateRpcs:
 
     async def save(self, call: Call, _: ServerCall, message: bytes) -> bytes:
         """Items that stand alone."""
+        if (plain := wire.plain_save(message)) is not None:
+            store, key, value = plain
+            if key:
+                await self._service.save_one(call, self._service.find(store), Save(key, value))
+                return _EMPTY
         request = runtime.SaveStateRequest.FromString(message)
         mount = self._service.find(request.store_name)
         await self._service.save(call, mount, [_save(item, mount) for item in request.states])

@@ -91,6 +91,7 @@ class RedisPubSub(PubSub[RedisPubSubSettings]):
             door.close()
             raise
         self._open = _Open(door, client, way)
+        self.stepped = way.stepped
 
     async def close(self) -> None:
         opened = self._open
