@@ -143,6 +143,15 @@ def test_the_addresses_a_cluster_gives_are_listened_on(stage: Stage) -> None:
     sidecar = stage.sidecar("a", "--dapr-listen-addresses=[::1],127.0.0.1").ready()
     for host in ("127.0.0.1", "[::1]"):
         assert http("GET", f"http://{host}:{sidecar.ports.http}/v1.0/healthz").status == 204
+        for what, port in (("HTTP", sidecar.ports.http), ("gRPC", sidecar.ports.grpc)):
+            assert f"{what} server listening on TCP address: {host}:{port}" in sidecar.said()
+
+
+def test_where_no_address_is_given_the_log_names_none(stage: Stage) -> None:
+    sidecar = stage.sidecar("a", "--dapr-listen-addresses=").ready()
+    assert f"HTTP server listening on TCP address: :{sidecar.ports.http}" in sidecar.said()
+    assert sidecar.stop() == 0
+    assert f"Closing HTTP server [::]:{sidecar.ports.http}" in sidecar.said()
 
 
 def test_two_of_one_app_beside_each_other_need_no_port_for_each_other(stage: Stage) -> None:
@@ -153,7 +162,8 @@ def test_two_of_one_app_beside_each_other_need_no_port_for_each_other(stage: Sta
 
 
 def internal_port(sidecar: Sidecar) -> int:
-    return int(sidecar.said().partition("Internal gRPC server is running on :")[2].partition('"')[0])
+    words = "Internal gRPC server is running on 127.0.0.1:"
+    return int(sidecar.said().partition(words)[2].partition('"')[0])
 
 
 def test_the_log_goes_to_a_file_when_asked(stage: Stage) -> None:

@@ -61,12 +61,15 @@ class Listeners:
                 self.http_address = path
                 log.info("HTTP server listening on UNIX socket: %s", path)
                 return
-            bound = await server.listen(hosts(flags), flags.dapr_http_port)
+            where = hosts(flags)
+            bound = await server.listen(where or every_address(), flags.dapr_http_port)
         except OSError as error:
             raise Fatal([busy("HTTP", "dapr-http-port", flags.dapr_http_port, error)]) from error
-        self.http_address = f"[::]:{bound[0][1]}"
-        log.info("HTTP server listening on TCP address: :%d", bound[0][1])
-        log.info("HTTP server is running on port %d", bound[0][1])
+        port = bound[0][1]
+        self.http_address = ", ".join(_spoken(where, port)) if where else f"[::]:{port}"
+        for address in _spoken(where, port):
+            log.info("HTTP server listening on TCP address: %s", address)
+        log.info("HTTP server is running on port %d", port)
         log.info("The request body size parameter is: %d bytes", flags.max_body_size)
 
     async def serve_public(self, handler: HttpHandler) -> None:
@@ -92,10 +95,12 @@ class Listeners:
                 await server.listen_unix(path)
                 log.info("gRPC server listening on UNIX socket: %s", path)
                 return
-            port = await server.listen(hosts(flags), flags.dapr_grpc_port)
+            where = hosts(flags)
+            port = await server.listen(where or every_address(), flags.dapr_grpc_port)
         except OSError as error:
             raise Fatal([busy("gRPC", "dapr-grpc-port", flags.dapr_grpc_port, error)]) from error
-        log.info("gRPC server listening on TCP address: :%d", port)
+        for address in _spoken(where, port):
+            log.info("gRPC server listening on TCP address: %s", address)
         log.info("API gRPC server is running on port %d", port)
 
     async def serve_internal(self, service: GrpcService) -> int:
@@ -103,7 +108,8 @@ class Listeners:
         flags = self.flags
         server = GrpcServer(service, self._grpc_limits(), wheel=self.wheel)
         self.grpc.append(server)
-        where = [bare(flags.dapr_internal_grpc_listen_address) or "0.0.0.0"]
+        asked = bare(flags.dapr_internal_grpc_listen_address)
+        where = [asked or "0.0.0.0"]
         wanted = flags.dapr_internal_grpc_port
         try:
             port = await server.listen(where, stable_port(flags.app_id) if wanted is None else wanted)
@@ -111,7 +117,7 @@ class Listeners:
             if wanted is not None:
                 raise Fatal([busy("internal gRPC", "dapr-internal-grpc-port", wanted, error)]) from error
             port = await server.listen(where, 0)
-        log.info("Internal gRPC server is running on :%d", port)
+        log.info("Internal gRPC server is running on %s", _spoken([asked], port)[0])
         return port
 
     async def close(self, grace: float) -> None:
@@ -164,7 +170,7 @@ class Page:
 
 
 def hosts(flags: Flags) -> Sequence[str]:
-    """The addresses of both APIs; none given is all of them.
+    """The addresses of both APIs; none given is all of them, and none returned.
 
     Of several, those this machine has: a cluster gives `[::1],127.0.0.1` to machines without IPv6 as well.
     """
@@ -173,7 +179,12 @@ def hosts(flags: Flags) -> Sequence[str]:
     for each in asked:
         if here and each not in here:
             log.warning("this machine has no address %s: it is not listened on", each)
-    return here or asked or every_address()
+    return here or asked
+
+
+def _spoken(hosts: Sequence[str], port: int) -> Sequence[str]:
+    """Addresses as the log names them: `127.0.0.1:3500`, `[::1]:3500`, and `:3500` for all there are."""
+    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts or ("",)]
 
 
 def bare(address: str) -> str:
