@@ -1,11 +1,12 @@
 """The settings all Redis drivers share, and what is said of the server's troubles."""
 
+from dataclasses import replace
+
 import pytest
-from redis import exceptions
 
 from pillion.contracts.words import Refused, Unavailable
-from pillion.drivers.clients.redis_client import in_our_words
-from pillion.drivers.clients.redis_settings import RedisSettings, seconds
+from pillion.drivers.clients.redis_settings import RedisSettings
+from pillion.drivers.clients.redis_wire import Patience, said_by_the_server
 from pillion.plug.settings import read
 
 
@@ -35,7 +36,6 @@ def test_where_the_server_is(metadata: dict[str, str], addresses: list[tuple[str
         ({"redisHost": "a:1", "redisPort": "2"}, "redisPort 2"),
         ({"redisHost": " , "}, "empty"),
         ({"failover": "true"}, "sentinelMasterName"),
-        ({"failover": "true", "sentinelMasterName": "m", "redisType": "cluster"}, "exclude"),
         ({"useEntraID": "true"}, "not built"),
         ({"useAzureAD": "true"}, "not built"),
         ({"useOIDC": "true"}, "not built"),
@@ -47,32 +47,54 @@ def test_what_cannot_be_honoured_is_refused(metadata: dict[str, str], why: str) 
         settings(**metadata).check()
 
 
-def test_a_plain_number_counts_milliseconds_and_minus_one_is_no_limit() -> None:
-    assert seconds("250", "readTimeout") == 0.25
-    assert seconds("3s", "readTimeout") == 3
-    assert seconds("-1", "readTimeout") is None
-    with pytest.raises(Refused, match="readTimeout"):
-        seconds("soon", "readTimeout")
+def test_a_plain_number_counts_milliseconds_nothing_is_the_default_and_minus_one_no_limit() -> None:
+    given = settings(readTimeout="250", writeTimeout="1s", dialTimeout="2s")
+    assert (given.patience, given.dialling) == (Patience(0.25, 1.0), 2.0)
+    assert settings(readTimeout="0", dialTimeout="0").patience == Patience(3.0, 3.0)
+    assert settings(dialTimeout="0").dialling == 5.0
+    assert settings(readTimeout="-1").patience == Patience(None, None)
+    assert settings(readTimeout="7s").patience == Patience(7.0, 7.0)
+
+
+@pytest.mark.parametrize("name", ["readTimeout", "writeTimeout", "dialTimeout", "redisMinRetryInterval"])
+def test_a_span_that_is_none_is_refused_by_name(name: str) -> None:
+    with pytest.raises(Refused, match=name):
+        settings(**{name: "soon"}).check()
 
 
 @pytest.mark.parametrize(
-    ("raised", "word"),
+    ("metadata", "tries"),
+    [({}, 3), ({"redisMaxRetries": "0"}, 3), ({"redisMaxRetries": "-1"}, 0), ({"maxRetries": "5"}, 5)],
+)
+def test_how_often_something_is_tried_again(metadata: dict[str, str], tries: int) -> None:
+    assert settings(**metadata).retries == tries
+
+
+def test_tries_wait_twice_as_long_each_time_up_to_the_most() -> None:
+    waits = settings(redisMinRetryInterval="10ms", redisMaxRetryInterval="30ms").waits
+    steady = replace(waits, jitter=0.0)
+    assert [round(steady.seconds(each), 3) for each in range(3)] == [0.01, 0.02, 0.03]
+
+
+def test_what_means_nothing_here_is_named() -> None:
+    assert settings().without_effect == []
+    given = settings(poolSize="5", idleTimeout="5m", redisType="cluster", redisDB="2")
+    assert given.without_effect == ["poolSize", "idleTimeout", "redisDB"]
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
     [
-        (exceptions.ConnectionError("gone"), Unavailable),
-        (exceptions.TimeoutError("late"), Unavailable),
-        (exceptions.MaxConnectionsError("too many"), Unavailable),
-        (exceptions.BusyLoadingError("loading"), Unavailable),
-        (exceptions.ReadOnlyError("replica"), Unavailable),
-        (exceptions.OutOfMemoryError("OOM"), Unavailable),
-        (exceptions.ClusterDownError("down"), Unavailable),
-        (OSError("no route"), Unavailable),
-        (exceptions.ResponseError("MISCONF the disk is full"), Unavailable),
-        (exceptions.ResponseError("WRONGTYPE of key"), Refused),
-        (exceptions.AuthenticationError("WRONGPASS"), Refused),
-        (exceptions.NoPermissionError("NOPERM"), Refused),
-        (exceptions.DataError("no such type"), Refused),
+        ("LOADING Redis is loading the dataset in memory", Unavailable),
+        ("READONLY You can't write against a read only replica.", Unavailable),
+        ("OOM command not allowed", Unavailable),
+        ("CLUSTERDOWN The cluster is down", Unavailable),
+        ("MISCONF the disk is full", Unavailable),
+        ("WRONGTYPE of key", Refused),
+        ("WRONGPASS invalid username-password pair", Refused),
+        ("NOPERM this user has no permissions", Refused),
+        ("CROSSSLOT Keys in request don't hash to the same slot", Refused),
     ],
 )
-def test_each_trouble_has_its_word(raised: Exception, word: type[Exception]) -> None:
-    with pytest.raises(word, match="redis at x"), in_our_words("redis at x"):
-        raise raised
+def test_each_trouble_has_its_word(said: str, word: type[Exception]) -> None:
+    assert type(said_by_the_server("redis at x", Exception(said))) is word

@@ -297,7 +297,7 @@ async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
 
 async def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        with pytest.raises(Unavailable, match="redis at 127.0.0.1"):
+        with pytest.raises(Unavailable, match="dial tcp 127.0.0.1"):
             await Yard(RedisServer(tmp_path), stack).open(redisMaxRetries="-1")
 
 

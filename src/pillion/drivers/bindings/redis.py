@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pillion.contracts.bindings import Binding
 from pillion.contracts.words import Refused, Unavailable
-from pillion.drivers.clients.redis_pipe import Lane, lane
+from pillion.drivers.clients.redis_lane import Lane, lane
 from pillion.drivers.clients.redis_settings import RedisSettings
 from pillion.model.bindings import Reply
 from pillion.model.state import NOTHING

@@ -5,7 +5,7 @@ import base64
 import re
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -16,7 +16,7 @@ from pillion.contracts.words import Refused, Unavailable
 from pillion.net.http import Headers, Response
 from pillion.net.http1.heads import canonical
 from pillion.net.http_client import Http1Client
-from pillion.net.tls import client_context
+from pillion.net.tls import HTTP1, client_context
 from pillion.toolbox.clock import Clock
 from pillion.toolbox.stream import Body, Stream, discard
 
@@ -144,12 +144,21 @@ class Web:
 
 
 def trust(
-    *, authorities: str = "", certificate: str = "", key: str = "", renegotiation: bool = False
+    *,
+    authorities: str = "",
+    certificate: str = "",
+    key: str = "",
+    renegotiation: bool = False,
+    verify: bool = True,
+    protocols: Sequence[str] = HTTP1,
 ) -> ssl.SSLContext:
-    """How TLS is spoken. Each of the first three is PEM text or the path of such a file; raises Refused for what is neither."""
+    """How TLS is spoken. Each of the first three is PEM text or the path of such a file; raises Refused for what is neither.
+    Without `verify` anybody is trusted."""
     try:
         with tempfile.TemporaryDirectory(prefix="pillion-tls-") as folder:
             context = client_context(
+                verify=verify,
+                protocols=protocols,
                 authorities=_pem(authorities) if authorities else None,
                 certificate=_stored(Path(folder) / "cert.pem", certificate),
                 key=_stored(Path(folder) / "key.pem", key),

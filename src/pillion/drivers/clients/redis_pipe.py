@@ -1,99 +1,88 @@
-"""One connection to one Redis server, shared by all who ask: commands of one turn of the loop leave in one write.
-
-The official client gives each command a connection of its own and costs ten times as much per command. It stays the way to
-clusters, sentinels and TLS (`redis_client`); both are reached by the same two calls (`Lane`).
-"""
+"""The way to one Redis server: one connection for all who ask, dialled again when it is lost."""
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Final, Protocol, cast
-
-import hiredis
+from typing import Final
 
 from pillion.contracts.words import DriverError, Refused, Unavailable
-from pillion.drivers.clients.redis_client import RedisDoor, in_our_words, said_by_the_server
-from pillion.drivers.clients.redis_settings import RedisSettings, seconds
+from pillion.drivers.clients.redis_settings import RedisSettings
+from pillion.drivers.clients.redis_wire import (
+    WAITING,
+    Answer,
+    Asked,
+    Owner,
+    Wire,
+    Word,
+    fail,
+    packed,
+    said_by_the_server,
+    unpacked,
+)
 from pillion.plug.component import Context
 from pillion.toolbox.backoff import Backoff
 
-Word = bytes | str | int
-WAITING: Final = 16_384
-"""Commands that may wait for their answers; one more is refused as overload."""
+Dialling = Callable[[Owner], Awaitable[Wire]]
 _BREATH: Final = 0.05
 """Seconds after a failed attempt during which nobody tries again."""
 _BACKOFF: Final = Backoff(timedelta(milliseconds=50), timedelta(seconds=2))
+_NOT_DONE: Final = ("LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")
+"""How an answer begins that says: nothing was done, ask again."""
+_READING: Final = frozenset(
+    {b"GET", b"HMGET", b"HGETALL", b"EXISTS", b"SCAN", b"XPENDING", b"INFO", b"PING", b"TTL"}
+)
+"""Commands that may be done twice."""
 
 
-class Lane(Protocol):
-    """A way to a server. `stepped` as in `Component`: whether calls may be made outside a task."""
+class Tries:
+    """How often a command has been tried again, and how long the next try waits."""
 
-    stepped: bool
+    def __init__(self, limit: int, waits: Backoff) -> None:
+        self._limit = limit
+        self._waits = waits
+        self._spent: dict[Answer, int] = {}
 
-    async def open(self) -> None:
-        """Connect; raises Unavailable or Refused."""
-
-    async def close(self) -> None:
-        """Safe unopened and safe twice."""
-
-    async def call(self, *words: Word) -> Any:
-        """One command and its answer. Never sent twice: a connection lost in between is Unavailable, and the command
-        may or may not have been done."""
-
-
-def lane(settings: RedisSettings, context: Context) -> Lane:
-    """The cheapest way that reaches what the settings describe."""
-    if settings.redis_type == "cluster" or settings.failover or settings.enable_tls:
-        return ClientLane(settings)
-    return RedisPipe(settings, context)
-
-
-class ClientLane:
-    """The official client, its own repetitions switched off. It times its calls, which needs a task."""
-
-    stepped = False
-
-    def __init__(self, settings: RedisSettings) -> None:
-        self._door = RedisDoor(settings)
-        self._client: Any = None
-
-    async def open(self) -> None:
-        self._client = await self._door.open(retries=False)
-
-    async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-        self._door.close()
-
-    async def call(self, *words: Word) -> Any:
-        if self._client is None:
-            raise Unavailable(f"{self._door.where} is not open")
-        with in_our_words(self._door.where):
-            return await self._client.execute_command(*words)
+    def next(self, answer: Answer) -> float | None:
+        """Seconds to wait before the next try; None when there is none."""
+        spent = self._spent.get(answer, 0)
+        if spent >= self._limit or len(self._spent) >= WAITING:
+            return None
+        if not spent:
+            answer.add_done_callback(self._spent.pop)
+        self._spent[answer] = spent + 1
+        return self._waits.seconds(spent)
 
 
 class RedisPipe:
-    """The shared connection. Lost, it is dialled again: at once by the next who asks, and in the background until it
-    stands. Who asks while an attempt is under way waits for that attempt; if it fails they are told why."""
+    """A `Lane` to one server, whoever that is at the moment.
 
-    stepped = True
+    Lost, the connection is dialled again: at once by the next who asks, and in the background until it stands. Who asks while an
+    attempt is under way waits for that attempt. A command is sent again only if it certainly was not done, or only reads.
 
-    def __init__(self, settings: RedisSettings, context: Context) -> None:
+    | what happened                        | then                                          |
+    |--------------------------------------|-----------------------------------------------|
+    | no connection, quickly; or never sent | tried again, up to redisMaxRetries            |
+    | the server says it did not do it      | tried again                                   |
+    | lost while a reading one was out      | tried again                                   |
+    | lost while a writing one was out      | Unavailable: it may or may not have been done |
+    | silence, or a dial that ran out of time | Unavailable                                 |
+    """
+
+    def __init__(self, settings: RedisSettings, context: Context, dial: Dialling, tries: Tries) -> None:
         self._settings = settings
         self._context = context
-        self._wire: _Wire | None = None
-        self._attempt: asyncio.Future[_Wire] | None = None
+        self._dial = dial
+        self._tries = tries
+        self._wire: Wire | None = None
+        self._attempt: asyncio.Future[Wire] | None = None
         self._failure: tuple[float, DriverError] | None = None
         self._closed = False
         self._mender: asyncio.Task[None] | None = None
         """Dials again while the connection is lost."""
 
     async def open(self) -> None:
-        self._settings.check()
-        await self._connected()
+        await self.connected()
 
     async def close(self) -> None:
         self._closed = True
@@ -105,13 +94,46 @@ class RedisPipe:
         if wire is not None:
             await wire.close()
 
-    async def call(self, *words: Word) -> Any:
-        wire = self._wire or await self._connected()
-        return await wire.send(words)
+    def call(self, *words: Word) -> Answer:
+        wire = self._wire
+        if wire is not None:
+            return wire.send(words)
+        answer = asyncio.get_running_loop().create_future()
+        self.offer((answer, packed(*words)))
+        return answer
 
-    async def _connected(self) -> "_Wire":
+    @property
+    def is_busy(self) -> bool:
+        """Whether anybody waits for an answer."""
+        return self._wire is not None and self._wire.is_busy
+
+    @property
+    def is_connected(self) -> bool:
+        return self._wire is not None
+
+    def at(self, key: str) -> "RedisPipe":
+        return self
+
+    async def everywhere(self) -> "list[RedisPipe]":
+        return [self]
+
+    def offer(self, asked: Asked) -> None:
+        """Send a packed command as soon as there is a connection."""
+        answer, command = asked
+        if answer.done():
+            return
+        if self._wire is not None:
+            self._wire.put(answer, command)
+        else:
+            late = self._context.crew.start(self._late(asked), f"{self._context.name}: late command")
+            late.add_done_callback(lambda task: fail(answer, _closed()) if task.cancelled() else None)
+
+    async def connected(self) -> Wire:
+        """The connection, dialled now if there is none."""
+        if self._wire is not None:
+            return self._wire
         if self._closed:
-            raise Unavailable("the connection was closed")
+            raise _closed()
         if self._attempt is None:
             if self._failure is not None and time.monotonic() - self._failure[0] < _BREATH:
                 raise _again(self._failure[1])
@@ -123,9 +145,72 @@ class RedisPipe:
         except DriverError as error:
             raise _again(error) from None
 
-    async def _try(self, told: "asyncio.Future[_Wire]") -> None:
+    # What a wire tells.
+
+    def refused(self, wire: Wire, asked: Asked, error: Exception) -> None:
+        text = str(error)
+        if self._settings.failover and text.startswith("READONLY"):
+            wire.abort()  # it is the master no more: the sentinels know who is
+        if text.startswith(_NOT_DONE):
+            self.again(asked, said_by_the_server(wire.where, error))
+        else:
+            fail(asked[0], said_by_the_server(wire.where, error))
+
+    def lost(self, wire: Wire, sent: list[Asked], unsent: list[Asked]) -> None:
+        ours, why = (
+            wire is self._wire,
+            Unavailable(f"{wire.where}: the connection was lost before the answer"),
+        )
+        if ours:
+            self._wire = None
+        for asked in sent:
+            if ours and not wire.silent and unpacked(asked[1])[0] in _READING:
+                self.again(asked, why)
+            else:
+                fail(asked[0], why)
+        for asked in unsent:
+            self.again(asked, why)
+        if ours and not self._closed:
+            self.mourn(wire)
+
+    def again(self, asked: Asked, why: DriverError) -> None:
+        """Try a command that was not done once more after a while, or say why not."""
+        wait = None if self._closed else self._tries.next(asked[0])
+        if wait is None:
+            fail(asked[0], why)
+        else:
+            asyncio.get_running_loop().call_later(wait, self.reoffer, asked)
+
+    def reoffer(self, asked: Asked) -> None:
+        """The wait before another try is over."""
+        self.offer(asked)
+
+    def undialled(self) -> None:
+        """A command has found no connection."""
+
+    def mourn(self, wire: Wire) -> None:
+        """The connection is lost: dial again in the background until it stands."""
+        self._context.health(False, f"{wire.where}: the connection was lost")
+        if self._mender is None or self._mender.done():
+            self._mender = self._context.crew.start(self._mend(), f"{self._context.name}: reconnect")
+
+    async def _late(self, asked: Asked) -> None:
+        started = time.monotonic()
         try:
-            wire = await self._dial()
+            wire = await self.connected()
+        except Unavailable as error:
+            self.undialled()
+            quickly = time.monotonic() - started < self._settings.dialling / 2
+            self.again(asked, error) if quickly else fail(asked[0], error)
+        except DriverError as error:
+            fail(asked[0], error)
+        else:
+            if not asked[0].done():
+                wire.put(*asked)
+
+    async def _try(self, told: "asyncio.Future[Wire]") -> None:
+        try:
+            wire = await self._dialled()
         except DriverError as error:
             self._attempt, self._failure = None, (time.monotonic(), error)
             told.set_exception(error)
@@ -134,45 +219,27 @@ class RedisPipe:
             self._attempt, self._wire = None, wire
             told.set_result(wire)
 
-    def _settle(self, told: "asyncio.Future[_Wire]") -> None:
+    async def _dialled(self) -> Wire:
+        wire = await self._dial(self)
+        if self._closed:
+            wire.abort()
+            raise _closed()
+        if not wire.is_open:
+            raise Unavailable(f"{wire.where}: the connection was lost at once")
+        return wire
+
+    def _settle(self, told: "asyncio.Future[Wire]") -> None:
         """Nobody waits for ever: an attempt that was cancelled, even before it began, has an end too."""
         if not told.done():
             self._attempt = None
-            told.set_exception(Unavailable("the connection was closed"))
+            told.set_exception(_closed())
             told.exception()
-
-    async def _dial(self) -> "_Wire":
-        settings = self._settings
-        host, port = settings.addresses[0]
-        patience = seconds(settings.read_timeout, "readTimeout")
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(settings.dial_timeout.total_seconds()):
-                _, wire = await loop.create_connection(
-                    lambda: _Wire(f"redis at {host}:{port}", patience, self._lost), host, port
-                )
-                await _sign_in(wire, settings)
-        except TimeoutError:
-            raise Unavailable(f"dial tcp {host}:{port}: i/o timeout") from None
-        except ConnectionRefusedError:
-            raise Unavailable(f"dial tcp {host}:{port}: connect: connection refused") from None
-        except OSError as error:
-            raise Unavailable(f"dial tcp {host}:{port}: {error.strerror or error}") from error
-        return wire
-
-    def _lost(self, wire: "_Wire") -> None:
-        if wire is not self._wire:
-            return
-        self._wire = None
-        self._context.health(False, f"{wire.where}: the connection was lost")
-        if not self._closed and (self._mender is None or self._mender.done()):
-            self._mender = self._context.crew.start(self._mend(), f"{self._context.name}: reconnect")
 
     async def _mend(self) -> None:
         tries = 0
         while self._wire is None and not self._closed:
             try:
-                await self._connected()
+                await self.connected()
             except DriverError as error:
                 if tries == 0:
                     self._context.log.warning("the connection is lost and is being dialled again: %s", error)
@@ -182,119 +249,8 @@ class RedisPipe:
             self._context.health(True, "")
 
 
-async def _sign_in(wire: "_Wire", settings: RedisSettings) -> None:
-    try:
-        if settings.redis_password:
-            user = (settings.redis_username,) if settings.redis_username else ()
-            await wire.send(("AUTH", *user, settings.redis_password))
-        if settings.redis_db:
-            await wire.send(("SELECT", settings.redis_db))
-        await wire.send(("PING",))
-    except BaseException:
-        wire.abort()
-        raise
-
-
-class _Wire(asyncio.Protocol):
-    """The bytes: commands out in order, answers back in the same order."""
-
-    def __init__(self, where: str, patience: float | None, lost: "Callable[[_Wire], None]") -> None:
-        self.where = where
-        self._patience = patience
-        self._tell = lost
-        self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader()
-        self._waiting: deque[asyncio.Future[Any]] = deque()
-        self._out: list[bytes] = []
-        self._scheduled = False
-        self._held = False
-        self._answered = 0
-        self._watch: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
-        self._over: asyncio.Future[None] = self._loop.create_future()
-
-    def send(self, words: tuple[Word, ...]) -> "asyncio.Future[Any]":
-        """Queue one command; the future of its answer."""
-        if self._transport is None:
-            raise Unavailable(f"{self.where}: the connection was lost")
-        if len(self._waiting) >= WAITING:
-            raise Unavailable(f"{self.where} has too many commands waiting")
-        self._out.append(hiredis.pack_command(words))  # type: ignore[arg-type]
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(answer)
-        return answer
-
-    async def close(self) -> None:
-        """Send what is queued, then close."""
-        if self._transport is not None:
-            self._flush()
-            self._transport.close()
-            await asyncio.wait([self._over], timeout=1)
-
-    def abort(self) -> None:
-        """Close without another byte."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        if self._patience is not None:
-            self._watch = self._loop.call_later(self._patience / 2, self._look, -1, 0)
-
-    def data_received(self, data: bytes) -> None:
-        reader, waiting = self._reader, self._waiting
-        reader.feed(data)
-        try:
-            while (answer := reader.gets()) is not False:
-                self._answered += 1
-                future = waiting.popleft()
-                if future.done():
-                    continue
-                if isinstance(answer, hiredis.ReplyError):
-                    future.set_exception(said_by_the_server(self.where, answer))
-                else:
-                    future.set_result(answer)
-        except (hiredis.ProtocolError, IndexError):
-            self.abort()  # not Redis, or an answer nobody asked for: order cannot be trusted any more
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
-        if self._watch is not None:
-            self._watch.cancel()
-        waiting, self._waiting = self._waiting, deque()
-        for future in waiting:
-            if not future.done():
-                future.set_exception(Unavailable(f"{self.where}: the connection was lost before the answer"))
-        if not self._over.done():
-            self._over.set_result(None)
-        self._tell(self)
-
-    def pause_writing(self) -> None:
-        self._held = True
-
-    def resume_writing(self) -> None:
-        self._held = False
-        self._flush()
-
-    def _flush(self) -> None:
-        self._scheduled = False
-        if self._out and self._transport is not None and not self._held:
-            self._transport.write(b"".join(self._out))
-            self._out.clear()
-
-    def _look(self, answered: int, seen: int) -> None:
-        """Every half of the patience: who waits while two looks bring no answer at all waits in vain."""
-        assert self._patience is not None
-        stalled = bool(self._waiting) and answered == self._answered
-        if stalled and seen:
-            self.abort()
-            return
-        self._watch = self._loop.call_later(
-            self._patience / 2, self._look, self._answered if self._waiting else -1, int(stalled)
-        )
+def _closed() -> Unavailable:
+    return Unavailable("the connection was closed")
 
 
 def _again(error: DriverError) -> DriverError:

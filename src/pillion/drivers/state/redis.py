@@ -3,14 +3,15 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pillion.contracts.state import Feature, StateStore
-from pillion.contracts.words import DriverError, EtagInvalid, EtagMismatch, Refused
-from pillion.drivers.clients.redis_pipe import Lane, Word, lane
+from pillion.contracts.words import DriverError, EtagInvalid, EtagMismatch, Refused, Unavailable
+from pillion.drivers.clients.redis_lane import Lane, lane, outcome, side_lane
 from pillion.drivers.clients.redis_settings import RedisSettings
+from pillion.drivers.clients.redis_wire import Answer, Word
 from pillion.model.state import NOTHING, Consistency, Delete, Entry, Guard, Put, Write
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
@@ -52,6 +53,8 @@ _SHA: Final = hashlib.sha1(_WRITE.encode(), usedforsecurity=False).hexdigest()
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _GLOB: Final = re.compile(r"([\\*?\[\]^])")
 _REPLICAS: Final = re.compile(rb"connected_slaves:(\d+)")
+_AT_ONCE: Final = 1000
+"""Keys on their way together."""
 _WAIT: Final = 1000
 """Milliseconds a strong write waits for the replicas."""
 
@@ -73,6 +76,7 @@ class RedisStore(StateStore[RedisStateSettings]):
     """
 
     features = Feature.ETAG | Feature.TRANSACTIONAL | Feature.TTL | Feature.KEYS_LIKE
+    stepped = True
     query_lacks = "redis-json server support is required for query capability"
     _lane: Lane | None = None
     _strong: Lane | None = None
@@ -81,11 +85,9 @@ class RedisStore(StateStore[RedisStateSettings]):
         if self.settings.query_indexes:
             raise Refused("queryIndexes: queries need RediSearch on the server and are not built")
         self.lifetime = self.settings.ttl_in_seconds
+        self._replicas: int | None = None
         self._lane = lane(self.settings, self.context)
         await self._lane.open()
-        self.stepped = self._lane.stepped
-        told = await self._lane.call("INFO", "replication")
-        self._replicas = _replicas(told)
 
     async def close(self) -> None:
         for each in (self._lane, self._strong):
@@ -99,23 +101,19 @@ class RedisStore(StateStore[RedisStateSettings]):
         try:
             data, version = await self._call("HMGET", key, "data", "version")
         except Refused as error:
-            if "wrong kind of value" not in str(error):
-                raise
-            return await self._plain(key)
-        if data is None and version is None:
-            return None
-        if data is None or version is None:
-            raise Refused("required hash field 'data' or 'version' was not found")
-        return Entry(data, version.decode())
+            if _is_no_hash(error):
+                return await self._plain(key)
+            raise
+        return _entry(data, version)
 
     async def put(self, put: Put) -> None:
-        if put.consistency is Consistency.STRONG and self._replicas:
+        if put.consistency is Consistency.STRONG:
             await self._put_widely(put)
         else:
-            await self._write([put], self._call)
+            await self._write((put,), self._call)
 
     async def delete(self, delete: Delete) -> None:
-        await self._write([delete], self._call)
+        await self._write((delete,), self._call)
 
     async def get_many(
         self,
@@ -124,27 +122,52 @@ class RedisStore(StateStore[RedisStateSettings]):
         consistency: Consistency = Consistency.ANY,
         metadata: Mapping[str, str] = NOTHING,
     ) -> list[Entry | None | DriverError]:
-        return _outcomes(await asyncio.gather(*map(self.get, keys), return_exceptions=True))
+        found: list[Entry | None | DriverError] = []
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            calls = [self._call("HMGET", key, "data", "version") for key in some]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            for key, answer in zip(some, answers, strict=True):
+                found.append(await self._found(key, answer))
+        return found
 
     async def write_many(self, writes: Sequence[Write]) -> list[DriverError | None]:
-        work = (self.put(write) if isinstance(write, Put) else self.delete(write) for write in writes)
-        return _outcomes(await asyncio.gather(*work, return_exceptions=True))
+        told: list[DriverError | None] = []
+        for start in range(0, len(writes), _AT_ONCE):
+            work = (self._one(write) for write in writes[start : start + _AT_ONCE])
+            told += map(outcome, await asyncio.gather(*work, return_exceptions=True))
+        return told
 
     async def transact(self, writes: Sequence[Write]) -> None:
         if writes:
             await self._write(writes, self._call)
 
     async def keys(self, prefix: str) -> AsyncIterator[str]:
-        cursor, seen = b"0", set[bytes]()
         pattern = _GLOB.sub(r"\\\1", prefix) + "*"
-        while True:
-            cursor, found = await self._call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            for key in found:
-                if key not in seen:
-                    seen.add(key)
-                    yield key.decode()
-            if int(cursor) == 0:
-                return
+        seen = set[bytes]()
+        for server in await self._opened().everywhere():
+            cursor = b"0"
+            while True:
+                cursor, found = await server.call("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_ONCE)
+                for key in found:
+                    if key not in seen:
+                        seen.add(key)
+                        yield key.decode()
+                if int(cursor) == 0:
+                    break
+
+    async def _found(self, key: str, answer: Any) -> Entry | None | DriverError:
+        """One answer of many."""
+        error = outcome(answer)
+        try:
+            if error is None:
+                return _entry(*answer)
+            return await self._plain(key) if _is_no_hash(error) else error
+        except DriverError as trouble:
+            return trouble
+
+    async def _one(self, write: Write) -> None:
+        await (self.put(write) if isinstance(write, Put) else self.delete(write))
 
     async def _plain(self, key: str) -> Entry | None:
         """A value that was not written by a state store: a plain string, without an etag."""
@@ -155,19 +178,28 @@ class RedisStore(StateStore[RedisStateSettings]):
         """On a connection of its own, for waiting holds up every command behind it."""
         strong = self._strong
         if strong is None:
-            strong = lane(self.settings, self.context)
+            strong = side_lane(self.settings, self.context, blocking=_WAIT / 1000)
             await strong.open()
             if self._strong is not None:  # another write was first
                 await strong.close()
             strong = self._strong = self._strong or strong
-        await self._write([put], strong.call)
-        await strong.call("WAIT", self._replicas, _WAIT)
+        await self._write((put,), strong.call)
+        server = strong.at(put.key)
+        wanted = self._replicas
+        if wanted is None:
+            wanted = self._replicas = _replicas(await server.call("INFO", "replication"))
+        if wanted and await server.call("WAIT", wanted, _WAIT) < wanted:
+            self._replicas = None  # one is gone, or another server is the master now: count anew
 
-    async def _call(self, *words: Word) -> Any:
-        assert self._lane is not None, "not open"
-        return await self._lane.call(*words)
+    def _opened(self) -> Lane:
+        if self._lane is None:
+            raise Unavailable(f"{self.context.name} is not open")
+        return self._lane
 
-    async def _write(self, writes: Sequence[Write], call: Any) -> None:
+    def _call(self, *words: Word) -> Answer:
+        return self._opened().call(*words)
+
+    async def _write(self, writes: Sequence[Write], call: Callable[..., Answer]) -> None:
         words: list[Word] = [len(writes), *[write.key for write in writes]]
         for write in writes:
             words += self._arguments(write)
@@ -210,18 +242,18 @@ def _number(etag: str) -> str:
     return str(int(etag))
 
 
-def _outcomes(results: Sequence[Any]) -> list[Any]:
-    for result in results:
-        if isinstance(result, BaseException) and not isinstance(result, DriverError):
-            raise result
-    return list(results)
+def _entry(data: bytes | None, version: bytes | None) -> Entry | None:
+    if data is None and version is None:
+        return None
+    if data is None or version is None:
+        raise Refused("required hash field 'data' or 'version' was not found")
+    return Entry(data, version.decode())
 
 
-def _replicas(told: object) -> int:
-    """From INFO as the server writes it, or as the official client has read it (of a cluster: node by node)."""
-    if isinstance(told, bytes):
-        found = _REPLICAS.search(told)
-        return int(found[1]) if found else 0
-    if isinstance(told, dict):
-        return int(told.get("connected_slaves", 0) or 0)
-    return 0
+def _is_no_hash(error: DriverError) -> bool:
+    return "wrong kind of value" in str(error)
+
+
+def _replicas(told: bytes) -> int:
+    found = _REPLICAS.search(told)
+    return int(found[1]) if found else 0

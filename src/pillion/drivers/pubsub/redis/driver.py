@@ -7,8 +7,7 @@ from datetime import timedelta
 
 from pillion.contracts.pubsub import Deliver, Feature, PubSub, Subscription
 from pillion.contracts.words import DriverError, Unavailable
-from pillion.drivers.clients.redis_client import Client, RedisDoor
-from pillion.drivers.clients.redis_pipe import Lane, lane
+from pillion.drivers.clients.redis_lane import Lane, lane, outcome, side_lane
 from pillion.drivers.clients.redis_settings import RedisSettings
 from pillion.drivers.pubsub.redis.stream import Stream, Trim, addition
 from pillion.drivers.pubsub.redis.subscription import BLOCK, Pace, RedisSubscription
@@ -18,6 +17,8 @@ from pillion.plug.settings import setting
 from pillion.toolbox.backoff import Backoff
 
 BACKOFF = Backoff(timedelta(seconds=0.1), timedelta(seconds=30), jitter=0.2)
+_AT_ONCE = 1000
+"""Messages of a batch that are on their way together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +52,6 @@ class RedisPubSubSettings(RedisSettings):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """The ways to the server: the lane for what is frequent, the client for the rest, the door for readers of their own."""
-
-    door: RedisDoor
-    client: Client
-    lane: Lane
-
-
 @driver("pubsub.redis", settings=RedisPubSubSettings, title="Redis Streams", status="stable")
 class RedisPubSub(PubSub[RedisPubSubSettings]):
     """Keeps each topic as a Redis stream, in the layout of Dapr's driver: both may publish to and consume one topic.
@@ -70,61 +62,52 @@ class RedisPubSub(PubSub[RedisPubSubSettings]):
     """
 
     features = Feature.REDELIVERY
-
-    _open: _Open | None = None
+    stepped = True
+    _lane: Lane | None = None
 
     async def open(self) -> None:
-        door = RedisDoor(self.settings)
         self._subscriptions: set[RedisSubscription] = set()
         self._trim = Trim(length=self.settings.max_len_approx, age=self.settings.stream_ttl)
         self._well = True
         way = lane(self.settings, replace(self.context, health=self._told))
         try:
-            client = await door.open()
-            try:
-                await way.open()
-            except BaseException:
-                await client.aclose()
-                raise
+            await way.open()
         except BaseException:
             await way.close()
-            door.close()
             raise
-        self._open = _Open(door, client, way)
-        self.stepped = way.stepped
+        self._lane = way
 
     async def close(self) -> None:
-        opened = self._open
-        if opened is None:
+        if self._lane is None:
             return
         await asyncio.gather(*(subscription.close() for subscription in list(self._subscriptions)))
-        self._open = None
-        await opened.lane.close()
-        await opened.client.aclose()
-        opened.door.close()
+        opened, self._lane = self._lane, None
+        await opened.close()
 
     async def publish(self, message: Publication) -> None:
-        words = addition(message, self._trim, self.context.clock.now())
         try:
-            await self._opened().lane.call(*words)
+            await self._opened().call(*addition(message, self._trim.words(self.context.clock)))
         except DriverError as error:
             raise _unpublished(error) from error
 
     async def publish_many(self, messages: Sequence[Publication]) -> list[DriverError | None]:
-        way, now = self._opened().lane, self.context.clock.now()
-        calls = (way.call(*addition(message, self._trim, now)) for message in messages)
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, DriverError):
-                raise answer
-        return [_unpublished(answer) if isinstance(answer, DriverError) else None for answer in answers]
+        told: list[DriverError | None] = []
+        way, trim = self._opened(), self._trim.words(self.context.clock)
+        for start in range(0, len(messages), _AT_ONCE):
+            calls = [way.call(*addition(message, trim)) for message in messages[start : start + _AT_ONCE]]
+            told += map(outcome, await asyncio.gather(*calls, return_exceptions=True))
+        return [None if error is None else _unpublished(error) for error in told]
 
     async def subscribe(self, topic: Topic, deliver: Deliver) -> Subscription:
-        opened = self._opened()
         group = self.settings.consumer_id or self.context.app_id
-        stream = Stream(opened.client, opened.lane, opened.door.where, topic.name, group)
+        stream = Stream(self._opened(), topic.name, group)
         await stream.make_group()
-        reader = await opened.door.open(patience=BLOCK, retries=False)
+        reader = side_lane(self.settings, self.context, blocking=BLOCK)
+        try:
+            await reader.open()
+        except BaseException:
+            await reader.close()
+            raise
         subscription = RedisSubscription(stream, reader, self._pace(topic), deliver, self.context.clock)
         subscription.left = self._subscriptions.discard
         subscription.health = self._told
@@ -148,10 +131,10 @@ class RedisPubSub(PubSub[RedisPubSubSettings]):
             self._well = well
             self.context.health(well, reason)
 
-    def _opened(self) -> "_Open":
-        if self._open is None:
+    def _opened(self) -> Lane:
+        if self._lane is None:
             raise Unavailable(f"{self.context.name} is not open")
-        return self._open
+        return self._lane
 
 
 def _unpublished(error: DriverError) -> DriverError:

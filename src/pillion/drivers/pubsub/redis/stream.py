@@ -6,13 +6,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-from redis.exceptions import RedisError, ResponseError
-
-from pillion.drivers.clients.redis_client import Client, in_our_words
-from pillion.drivers.clients.redis_pipe import Lane, Word
+from pillion.contracts.words import DriverError, Refused
+from pillion.drivers.clients.redis_lane import Lane
+from pillion.drivers.clients.redis_wire import Word
 from pillion.model.pubsub import Message, Publication
+from pillion.model.state import NOTHING
+from pillion.toolbox.clock import Clock
 
 log = logging.getLogger("pillion.pubsub.redis")
 
@@ -24,18 +25,21 @@ class Trim:
     length: int = 0
     age: timedelta = timedelta()
 
-    def words(self, now: float) -> list[Word]:
+    def words(self, clock: Clock) -> Sequence[Word]:
         if self.length > 0:
-            return ["MAXLEN", "~", self.length]
+            return ("MAXLEN", "~", self.length)
         if self.age > timedelta():
-            return ["MINID", "~", f"{int((now - self.age.total_seconds()) * 1000)}-1"]
-        return []
+            return ("MINID", "~", f"{int((clock.now() - self.age.total_seconds()) * 1000)}-1")
+        return ()
 
 
-def addition(message: Publication, trim: Trim, now: float) -> list[Word]:
+_ENCODED: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
+def addition(message: Publication, trim: Sequence[Word]) -> tuple[Word, ...]:
     """The command that publishes a message: its bytes in `data`, its metadata as JSON in `metadata`."""
-    metadata = json.dumps(dict(message.metadata), separators=(",", ":"), sort_keys=True)
-    return ["XADD", message.topic, *trim.words(now), "*", "data", message.data, "metadata", metadata]
+    metadata = _ENCODED(dict(message.metadata)) if message.metadata else b"{}"
+    return (b"XADD", message.topic, *trim, b"*", b"data", message.data, b"metadata", metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,134 +57,116 @@ class Stream:
     has been idle, never by a name. Every call raises Unavailable or Refused.
     """
 
-    def __init__(self, client: Client, lane: Lane, where: str, topic: str, group: str) -> None:
+    def __init__(self, lane: Lane, topic: str, group: str) -> None:
         self.topic = topic
-        self._lane = lane
         self.group = group
-        self._client = client
-        self._where = where
+        self._lane = lane
 
     async def make_group(self) -> None:
         """The group, beginning at the oldest entry kept; as it is, where it exists."""
-        with in_our_words(self._where):
-            try:
-                await self._client.xgroup_create(self.topic, self.group, id="0", mkstream=True)
-            except ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):
-                    raise
+        try:
+            await self._lane.call("XGROUP", "CREATE", self.topic, self.group, "0", "MKSTREAM")
+        except Refused as error:
+            if "BUSYGROUP" not in str(error):
+                raise
 
-    async def read(self, reader: Client, count: int, block: float) -> list[Message]:
+    async def read(self, reader: Lane, count: int, block: float) -> list[Message]:
         """New entries, ours from now on; waits up to `block` seconds for the first. Makes the group anew where it was lost."""
-        with in_our_words(self._where):
-            try:
-                answer: Any = await reader.xreadgroup(
-                    self.group, self.group, {self.topic: ">"}, count=count, block=int(block * 1000)
-                )
-            except ResponseError as error:
-                await self._mended(error)
-                return []
+        waits = ("COUNT", count, "BLOCK", int(block * 1000))
+        try:
+            answer = await reader.call(
+                b"XREADGROUP", b"GROUP", self.group, self.group, *waits, b"STREAMS", self.topic, b">"
+            )
+        except Refused as error:
+            await self._mended(error)
+            return []
         return [self._message(id, fields, 1) for _, entries in answer or () for id, fields in entries]
 
     async def accept(self, ids: Sequence[str]) -> None:
-        await self._lane.call("XACK", self.topic, self.group, *ids)
+        await self._lane.call(b"XACK", self.topic, self.group, *ids)
 
     async def hold(self, ids: Sequence[str]) -> None:
         """Say that we are still at these, so that nobody takes them for dead."""
-        await self._reclaim(ids, idle=0)
+        await self._reclaim(ids, "IDLE", 0)
 
     async def release(self, messages: Sequence[Message], idle: float) -> None:
         """Let others have these: as idle as the dead, and this delivery not counted."""
         for attempt in {message.attempt for message in messages}:
             ids = [message.id for message in messages if message.attempt == attempt]
-            await self._reclaim(ids, idle=int(idle * 1000) + 1, count=max(0, attempt - 1))
+            await self._reclaim(ids, "IDLE", int(idle * 1000) + 1, "RETRYCOUNT", max(0, attempt - 1))
 
     async def left_behind(self, idle: float, count: int) -> list[Pending]:
         """Entries nobody has spoken for in `idle` seconds."""
-        with in_our_words(self._where):
-            try:
-                found: Any = await self._client.xpending_range(
-                    self.topic, self.group, min="-", max="+", count=count, idle=max(1, int(idle * 1000))
-                )
-            except ResponseError as error:
-                await self._mended(error)
-                return []
-        return [Pending(_text(one["message_id"]), int(one["times_delivered"])) for one in found]
+        least = max(1, int(idle * 1000))
+        try:
+            found = await self._lane.call("XPENDING", self.topic, self.group, "IDLE", least, "-", "+", count)
+        except Refused as error:
+            await self._mended(error)
+            return []
+        return [Pending(id.decode(), deliveries) for id, _, _, deliveries in found]
 
     async def take(self, entries: Sequence[Pending], idle: float) -> list[Message]:
         """Those of the entries that are still idle so long, ours from now on. What was deleted meanwhile is acknowledged."""
         if not entries:
             return []
-        ids: list[Any] = [entry.id for entry in entries]
-        with in_our_words(self._where):
-            try:
-                answer: Any = await self._client.xclaim(
-                    self.topic, self.group, self.group, int(idle * 1000), ids
-                )
-            except ResponseError as error:
-                await self._mended(error)
-                return []
+        ids = [entry.id for entry in entries]
+        try:
+            answer = await self._lane.call(
+                "XCLAIM", self.topic, self.group, self.group, int(idle * 1000), *ids
+            )
+        except Refused as error:
+            await self._mended(error)
+            return []
         attempts = {entry.id: entry.deliveries + 1 for entry in entries}
-        taken = [(_text(id), fields) for id, fields in answer if id is not None and fields is not None]
+        taken = {each[0].decode(): each[1] for each in answer if each is not None and each[1] is not None}
         if idle == 0 and len(taken) < len(ids):
-            await self.accept([id for id in ids if id not in dict(taken)])
-        return [self._message(id, fields, attempts[id]) for id, fields in taken]
+            await self.accept([id for id in ids if id not in taken])
+        return [self._message(id, fields, attempts[id]) for id, fields in taken.items()]
 
-    async def connection_id(self, reader: Client) -> int:
+    async def connection_id(self, reader: Lane) -> int:
         """What the server calls the connection of a reader."""
-        with in_our_words(self._where):
-            return int(await reader.client_id())
+        return int(await reader.at(self.topic).call("CLIENT", "ID"))
 
     async def unblock(self, connection: int) -> None:
         """End the wait of a reader at the server; best effort."""
-        with contextlib.suppress(RedisError, OSError):
-            await self._client.execute_command("CLIENT UNBLOCK", connection)  # type: ignore[no-untyped-call]
+        with contextlib.suppress(DriverError):
+            await self._lane.at(self.topic).call("CLIENT", "UNBLOCK", connection)
 
-    async def _reclaim(self, ids: Sequence[str], *, idle: int, count: int | None = None) -> None:
+    async def _reclaim(self, ids: Sequence[str], *how: Word) -> None:
         if not ids:
             return
-        with in_our_words(self._where):
-            try:
-                await self._client.xclaim(
-                    self.topic,
-                    self.group,
-                    self.group,
-                    0,
-                    list(ids),
-                    idle=idle,
-                    retrycount=count,
-                    justid=True,
-                )
-            except ResponseError as error:
-                await self._mended(error)
+        try:
+            await self._lane.call("XCLAIM", self.topic, self.group, self.group, 0, *ids, *how, "JUSTID")
+        except Refused as error:
+            await self._mended(error)
 
-    async def _mended(self, error: ResponseError) -> None:
+    async def _mended(self, error: Refused) -> None:
         """After a loss of data the group is gone: begin again with what the server still has."""
-        if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+        said = str(error)
+        if "UNBLOCKED" in said:
+            return
+        if "NOGROUP" not in said:
             raise error
-        if str(error).startswith("NOGROUP"):
-            log.warning("%s has lost group %s of %s: it is made anew", self._where, self.group, self.topic)
-            await self.make_group()
+        log.warning("group %s of %s is lost and is made anew: %s", self.group, self.topic, said)
+        await self.make_group()
 
-    def _message(self, id: str | bytes, fields: Mapping[bytes, bytes], attempt: int) -> Message:
+    def _message(self, id: bytes | str, fields: Sequence[bytes], attempt: int) -> Message:
+        named = dict(zip(fields[::2], fields[1::2], strict=True))
         return Message(
             topic=self.topic,
-            data=fields.get(b"data", b""),
-            metadata=_metadata(fields.get(b"metadata")),
-            id=_text(id),
+            data=named.get(b"data", b""),
+            metadata=_metadata(named.get(b"metadata")),
+            id=id.decode() if isinstance(id, bytes) else id,
             attempt=attempt,
         )
 
 
-def _metadata(text: bytes | None) -> dict[str, str]:
-    if not text:
-        return {}
+def _metadata(text: bytes | None) -> Mapping[str, str]:
+    if not text or text == b"{}":
+        return NOTHING
     try:
-        found = json.loads(text)
+        found: Any = json.loads(text)
     except ValueError:
         log.warning("a message's metadata is not JSON: it is delivered without")
-        return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
-
-
-def _text(id: str | bytes) -> str:
-    return id.decode() if isinstance(id, bytes) else id
+        return NOTHING
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else NOTHING

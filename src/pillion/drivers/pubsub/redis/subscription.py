@@ -1,18 +1,15 @@
 """One subscription to a stream: it reads, hands up, settles, keeps hold of what is in hand, and takes over from the dead."""
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from redis.exceptions import RedisError
-
 from pillion.contracts.pubsub import Deliver
 from pillion.contracts.words import DriverError
 from pillion.drivers.clients.deliveries import Deliveries
-from pillion.drivers.clients.redis_client import Client
+from pillion.drivers.clients.redis_lane import Lane
 from pillion.drivers.pubsub.redis.stream import Pending, Stream
 from pillion.model.pubsub import Message, Verdict
 from pillion.toolbox.backoff import Backoff
@@ -62,7 +59,7 @@ class RedisSubscription:
     the timeout, loses its entries to the others.
     """
 
-    def __init__(self, stream: Stream, reader: Client, pace: Pace, deliver: Deliver, clock: Clock) -> None:
+    def __init__(self, stream: Stream, reader: Lane, pace: Pace, deliver: Deliver, clock: Clock) -> None:
         self.left: Callable[[RedisSubscription], None] = lambda subscription: None
         self.health: Callable[[bool, str], None] = lambda well, reason: None
         self._stream = stream
@@ -117,8 +114,7 @@ class RedisSubscription:
         await self._crew.close()
         self._give_up_the_rest()
         await self._last_words()
-        with contextlib.suppress(RedisError, OSError):
-            await self._reader.aclose()
+        await self._reader.close()
         self.left(self)
 
     # What goes on side by side.
