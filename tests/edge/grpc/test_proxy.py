@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from support.pair import Pair, pair, rpc_app
+from support.pair import Known, Pair, pair, rpc_app, sidecar
 from support.waiting import eventually
 
 SERVICE = "/my.pkg.Svc/"
@@ -75,18 +75,24 @@ class Service(grpc.GenericRpcHandler):
 
 
 @asynccontextmanager
-async def proxied() -> AsyncIterator[tuple[Pair, Service]]:
+async def served() -> AsyncIterator[tuple[int, Service]]:
     service = Service()
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((service,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    app, channel = rpc_app(port)
     try:
-        async with pair(app, channel) as both:
-            yield both, service
+        yield port, service
     finally:
         await server.stop(None)
+
+
+@asynccontextmanager
+async def proxied() -> AsyncIterator[tuple[Pair, Service]]:
+    async with served() as (port, service):
+        app, channel = rpc_app(port)
+        async with pair(app, channel) as both:
+            yield both, service
 
 
 @asynccontextmanager
@@ -133,6 +139,18 @@ async def test_metadata_passes_both_ways_and_the_hops_add_what_is_theirs() -> No
                 "dapr-api-token": "sesame"}.items() <= seen.items()  # fmt: skip
         assert not {"dapr-app-id", "dapr-caller-namespace", "x-forwarded-for"} & set(seen)
         assert 3 < (service.left[0] or 0) <= 5
+
+
+async def test_another_sidecar_is_told_the_app_in_the_old_word_and_in_the_new() -> None:
+    async with (
+        served() as (port, peer),
+        sidecar("front", names=Known({"back": [f"127.0.0.1:{port}"]})) as front,
+    ):
+        async with caller(front.grpc_port) as channel:
+            spoofed = (("dapr-app-id", "back.default"), ("dapr-caller-app-id", "evil"))
+            await channel.unary_unary(SERVICE + "UU")(b"x", metadata=spoofed)
+    told = sorted((key, value) for key, value in peer.metadata[0] if key.startswith("dapr-"))
+    assert told == [("dapr-app-id", "back"), ("dapr-callee-app-id", "back"), ("dapr-caller-app-id", "front")]
 
 
 async def test_a_call_of_our_own_app_is_passed_without_additions() -> None:

@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from types import TracebackType
 from typing import Any, Self
@@ -80,15 +80,32 @@ class Alpha(appcallback_pb2_grpc.AppCallbackAlphaServicer):  # type: ignore[misc
 
 
 class Plain(grpc.GenericRpcHandler):
-    """/my.pkg.Svc/UU: a service of the app's own, in bare bytes; reached by proxying."""
+    """/my.pkg.Svc: a service of the app's own, in bare bytes; reached by proxying. UU, US, SU and SS are the four kinds of call."""
 
     def __init__(self, app: "GrpcApp") -> None:
         self._app = app
 
     def service(self, details: Any) -> Any:
-        return (
-            grpc.unary_unary_rpc_method_handler(self._answer) if details.method == "/my.pkg.Svc/UU" else None
-        )
+        match details.method:
+            case "/my.pkg.Svc/UU":
+                return grpc.unary_unary_rpc_method_handler(self._answer)
+            case "/my.pkg.Svc/US":
+                return grpc.unary_stream_rpc_method_handler(self._three)
+            case "/my.pkg.Svc/SU":
+                return grpc.stream_unary_rpc_method_handler(lambda asked, _: b"+".join(asked))
+            case "/my.pkg.Svc/SS":
+                return grpc.stream_stream_rpc_method_handler(self._each)
+        return None
+
+    def _three(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        for number in range(3):
+            yield b"%d:%b" % (number, request)
+        if request == b"fail":
+            context.abort(grpc.StatusCode.OUT_OF_RANGE, "after three")
+
+    def _each(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        for each in asked:
+            yield b"pong:" + each
 
     def _answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         self._app.proxied.put((request, context.invocation_metadata()))

@@ -80,13 +80,17 @@ class Proxy:
             raise RpcError(Code.UNAVAILABLE, _NO_GRPC_APP)
         if not self._gate.healthy:
             raise RpcError(Code.INTERNAL, "app is not in a healthy state")
-        metadata = [*_passed(call.metadata), *self._token]
+        metadata = _passed(call.metadata)
+        if self._internal:  # where a sidecar passes on, the address has done its work
+            metadata = [pair for pair in metadata if pair[0] != b"dapr-app-id"]
+        metadata += self._token
         await self._pass(call, await self._app.stream(call.path, metadata, timeout=_left(call)))
 
     async def _to_peer(self, call: ServerCall, asked: str, addresses: list[str]) -> None:
         callee = asked.partition(".")[0].encode()
         metadata = [pair for pair in _passed(call.metadata) if pair[0] not in _ADDRESSING]
         metadata += [(b"dapr-caller-app-id", self._app_id), (b"dapr-callee-app-id", callee)]
+        metadata.append((b"dapr-app-id", callee))  # all that Dapr's sidecars up to 1.14 look at
         refusal: RpcError | None = None
         for address in addresses:
             with self._links.hold(address) as link:
