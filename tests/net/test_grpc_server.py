@@ -486,7 +486,7 @@ def test_a_head_known_but_for_its_deadline_reads_as_if_it_were_new(
     block = HeaderBlock([*steady, *volatile])
     known, new = heads.read(block), Heads().read(block)
     for name in ("path", "metadata", "timeout", "encoding", "refusal"):
-        assert getattr(known.served, name) == getattr(new.served, name)
+        assert getattr(known, name) == getattr(new, name)
     assert (known.path, known.length, known.authority) == (new.path, new.length, new.authority)
 
 

@@ -201,6 +201,55 @@ def test_blocks_whose_fields_move_through_the_table_are_read_right_past_its_end(
     assert known > 300
 
 
+class Packing(Indexing):
+    """The same, its names referred to where the table has them and its values packed: Go's very bytes."""
+
+    def _field(self, field: tuple[bytes, bytes]) -> bytes:
+        names = [name for name, _ in STATIC] + [name for name, _ in self.table]
+        whole = super()._field(field)
+        if whole[0] != 0x40:
+            return whole
+        value = pack(field[1])
+        value = bytes((0x80 | len(value),)) + value
+        if field[0] not in names:
+            return whole[: 2 + len(field[0])] + value
+        place = names.index(field[0])
+        return (bytes((0x40 | place,)) if place < 63 else bytes((0x7F, place - 63))) + value
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_the_changing_field_of_a_known_client_is_read_right(traced: bool) -> None:
+    client, reading = Packing(), decoder()
+    known = 0
+    for turn in range(400):
+        fields = [(b":method", b"POST"), (b":path", b"/a/%d" % (turn // 9 % 2)), (b"te", b"trailers")]
+        fields += [(b"grpc-timeout", b"%du" % (11_999_999 - 137 * turn))]
+        fields += [(b"traceparent", b"00-%032x-%016x-01" % (turn + 1, turn + 1))] * traced
+        found = reading.decode(client.encode(fields))
+        assert found.fields == fields
+        known += found.start is not None and len(found.start.fields) == 3
+    assert known > 300
+
+
+def test_a_changing_field_that_makes_the_list_too_long_is_marked() -> None:
+    client, reading = Packing(), decoder(190)
+    for turn in range(5):
+        fields = [(b":method", b"POST"), (b"x-steady", b"1"), (b"grpc-timeout", b"%dm" % 10**turn)]
+        assert not reading.decode(client.encode(fields)).oversize
+    assert reading.decode(client.encode([*fields[:2], (b"grpc-timeout", b"9" * 80)])).oversize
+    assert reading.decode(client.encode(fields)).fields == fields
+
+
+@pytest.mark.parametrize("tail", [b"\x7e", b"\x7e\x81", b"\x7e\x02a", b"\x7e\x81\x00", b"\x7e\x7f\x00"])
+def test_a_changing_field_cut_off_or_badly_packed_is_refused(tail: bytes) -> None:
+    client, reading = Packing(), decoder()
+    for turn in range(3):
+        last = client.encode([(b":method", b"POST"), (b"x-steady", b"1"), (b"grpc-timeout", b"%du" % turn)])
+        reading.decode(last)
+    with pytest.raises(HpackError):
+        reading.decode(b"\x83" + bytes((last[1] + 1,)) + tail)
+
+
 def test_a_known_beginning_whose_fields_have_left_the_table_is_refused() -> None:
     client, reading = Indexing(), decoder()
     steady = [(b":method", b"POST"), (b"x-steady", b"1")]

@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from struct import Struct
+from typing import TYPE_CHECKING, Any, cast
 
 from pillion.net.grpc.messages import Assembly, unknown_encoding
-from pillion.net.grpc.words import PREFIX_BYTES, CallHead, call_head, prefixed, status_fields, wire_fields
+from pillion.net.grpc.words import PREFIX_BYTES, CallHead, prefixed, status_fields, wire_fields
 from pillion.net.http2.exchange import HIGH_WATER, Exchange
 from pillion.net.http2.fields import RequestHead, Trailers
 from pillion.net.http2.frames import DATA, END_HEADERS, END_STREAM, FRAME_BYTES, HEADERS, ErrorCode
@@ -33,10 +34,11 @@ def _opening(flags: int, block: bytes) -> bytes:
     return len(block).to_bytes(3, "big") + bytes((HEADERS, flags))
 
 
-# A unary answer: this, the stream's id, the block; the message's DATA frame; this, the id, the block.
+# A unary answer: HEADERS and the start of DATA up to the message, the message, HEADERS again.
 _HEAD_FRAME = _opening(END_HEADERS, HEAD)
+_BEFORE = Struct(f">{len(_HEAD_FRAME)}sI{len(HEAD)}sBHBBIBI").pack
 _OK_FRAME = _opening(END_HEADERS | END_STREAM, OK)
-_DATA_FLAGS = bytes((DATA, 0))
+_AFTER = Struct(f">{len(_OK_FRAME)}sI{len(OK)}s").pack
 
 
 class ServedCall(Exchange):
@@ -99,10 +101,7 @@ class ServedCall(Exchange):
     # What comes in.
 
     def opened(self, head: RequestHead, end: bool) -> None:
-        known = head.served
-        if known is None:
-            known = head.served = call_head(head)
-        self._head: CallHead = known
+        known = self._head = cast(CallHead, head)  # the connection has no others
         site = self.connection.site
         self.path = path = known.path
         self.metadata = known.metadata.copy()
@@ -401,12 +400,12 @@ class ServedCall(Exchange):
             self._push(message)
             self._end(Code.OK, "", b"", self._trailers)
             return
-        sid = self.sid.to_bytes(4, "big")
+        sid = self.sid
         connection.out += (
-            _HEAD_FRAME, sid, HEAD,
-            framed.to_bytes(3, "big"), _DATA_FLAGS, sid, b"\0", size.to_bytes(4, "big"), message,
-            _OK_FRAME, sid, OK,
-        )  # fmt: skip
+            _BEFORE(_HEAD_FRAME, sid, HEAD, 0, framed, DATA, 0, sid, 0, size),
+            message,
+            _AFTER(_OK_FRAME, sid, OK),
+        )
         self.send_window -= framed
         connection.window -= framed
         connection.answered = True

@@ -2,7 +2,7 @@
 
 from pillion.net.grpc.words import CallHead, call_head, parsed_timeout
 from pillion.net.http import Headers
-from pillion.net.http2.fields import RequestHead, request_head
+from pillion.net.http2.fields import request_head
 from pillion.net.http2.hpack import HeaderBlock
 
 _VOLATILE = frozenset((b"grpc-timeout", b"traceparent"))
@@ -16,12 +16,12 @@ class Heads:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[tuple[bytes, bytes], ...], RequestHead] = {}
+        self._known: dict[tuple[tuple[bytes, bytes], ...], CallHead] = {}
 
-    def read(self, block: HeaderBlock) -> RequestHead:
-        """What a request's fields say, `served` included."""
+    def read(self, block: HeaderBlock) -> CallHead:
+        """What a request's fields say."""
         fields, start = block.fields, block.start
-        if start is not None and isinstance(start.head, RequestHead):
+        if start is not None and start.head is not None:
             # The connection knows the steady fields by itself: only what follows them is looked at.
             head = _completed(start.head, fields[len(start.fields) :])
             if head is not None:
@@ -46,30 +46,23 @@ def _volatile(fields: Headers) -> Headers:
     return late or [field for field in fields if field[0] in _VOLATILE]
 
 
-def _read(fields: Headers) -> RequestHead:
-    head = request_head(fields)
-    head.served = call_head(head)
-    return head
+def _read(fields: Headers) -> CallHead:
+    return call_head(request_head(fields))
 
 
-def _completed(known: RequestHead, rest: Headers) -> RequestHead | None:
+def _completed(known: CallHead, rest: Headers) -> CallHead | None:
     """A known head with the volatile fields of another; None if those need a closer look."""
-    steady: CallHead = known.served
-    if steady.refusal is not None:
+    if known.refusal is not None:
         return None
-    call = CallHead(steady.path)
-    call.metadata = steady.metadata
-    call.encoding, call.browsed = steady.encoding, steady.browsed
+    timeout, metadata = None, known.metadata
     for name, value in rest:
-        if name not in _VOLATILE or b"\r" in value or b"\n" in value or b"\0" in value:
+        if name == b"grpc-timeout":
+            try:
+                timeout = parsed_timeout(value)
+            except ValueError:
+                return None
+        elif name == b"traceparent" and not (b"\r" in value or b"\n" in value or b"\0" in value):
+            metadata = [*metadata, (name, value)]
+        else:
             return None
-        if name == b"traceparent":
-            call.metadata = [*call.metadata, (name, value)]
-            continue
-        try:
-            call.timeout = parsed_timeout(value)
-        except ValueError:
-            return None
-    head = known.copied()
-    head.served = call
-    return head
+    return known.but(timeout, metadata)

@@ -26,16 +26,14 @@ _READ_BY_US = frozenset(
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
-class CallHead:
+class CallHead(RequestHead):
     """What the request's fields say about a call. Shared between equal requests.
 
     `refusal` is set on what is not a gRPC request: HTTP status, gRPC code, text.
     """
 
-    __slots__ = ("path", "metadata", "timeout", "encoding", "refusal", "browsed")
-
-    def __init__(self, path: bytes) -> None:
-        self.path = path
+    def __init__(self, head: RequestHead) -> None:
+        self.__dict__ = {**head.__dict__}
         self.metadata: Metadata = []
         self.timeout: float | None = None
         self.encoding = b""
@@ -43,10 +41,16 @@ class CallHead:
         self.browsed = False
         """The method is GET: no gRPC client, somebody looking."""
 
+    def but(self, timeout: float | None, metadata: Metadata) -> "CallHead":
+        """The same with another deadline and other metadata; `headers` stay those of the first."""
+        made = object.__new__(CallHead)
+        made.__dict__ = {**self.__dict__, "timeout": timeout, "metadata": metadata}
+        return made
+
 
 def call_head(head: RequestHead) -> CallHead:
     """A call's head out of a request's."""
-    call = CallHead(head.path)
+    call = CallHead(head)
     content_type = timeout = b""
     host: list[tuple[bytes, bytes]] = []
     try:
@@ -93,9 +97,9 @@ def is_grpc(content_type: bytes) -> bool:
 
 def parsed_timeout(text: bytes) -> float:
     """Seconds; raises ValueError with the text to answer."""
-    unit = _UNITS.get(text[-1:])
-    if unit is not None and 2 <= len(text) <= 9 and text[:-1].isdigit():
-        return int(text[:-1]) * unit
+    unit, digits = _UNITS.get(text[-1:]), text[:-1]
+    if unit is not None and digits.isdigit() and len(text) <= 9:
+        return int(digits) * unit
     shown = text.decode("latin-1")
     if len(text) < 2:
         raise ValueError(f'malformed grpc-timeout: transport: timeout string is too short: "{shown}"')

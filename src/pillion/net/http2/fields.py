@@ -25,10 +25,8 @@ CONNECTION_FIELDS = _NOT_HERE
 class RequestHead:
     """A request's pseudo-fields and the rest. Shared between equal requests: `headers` must be copied before changing.
 
-    `served` belongs to whoever serves the request: what it made of this head.
+    A transport may keep what it made of the fields in a subclass.
     """
-
-    __slots__ = ("method", "scheme", "authority", "path", "headers", "length", "served")
 
     def __init__(self, pseudo: dict[bytes, bytes], headers: Headers, length: int) -> None:
         self.method = pseudo[b":method"]
@@ -38,23 +36,13 @@ class RequestHead:
         self.headers = headers
         self.length = length
         """The announced body, -1 when it was not."""
-        self.served: Any = None
-
-    def copied(self) -> "RequestHead":
-        """Another head that says the same, not `served` yet."""
-        made = object.__new__(RequestHead)
-        made.method, made.scheme, made.authority, made.path = (
-            self.method,
-            self.scheme,
-            self.authority,
-            self.path,
-        )
-        made.headers, made.length, made.served = self.headers, self.length, None
-        return made
 
 
 class ResponseHead:
-    """An answer's status and fields; `length` is -1 where none was announced. Shared, and `served`, like a request's."""
+    """An answer's status and fields; `length` is -1 where none was announced. Shared like a request's.
+
+    `served` belongs to whoever reads the answer: what it made of this head.
+    """
 
     __slots__ = ("status", "headers", "length", "served")
 
@@ -66,7 +54,7 @@ class ResponseHead:
 
 
 class Trailers:
-    """The fields after a body. Shared, and `served`, like a request's."""
+    """The fields after a body. Shared, and `served`, like an answer's head."""
 
     __slots__ = ("headers", "served")
 

@@ -37,6 +37,8 @@ _FIELD_COST = 32
 _SENSITIVE = frozenset(
     (b"authorization", b"cookie", b"set-cookie", b"proxy-authorization", b"dapr-api-token")
 )
+_LIKE_THE_NEWEST = 0x40 | _FIRST_DYNAMIC
+"""A literal that enters the table, named like the field that entered last."""
 _STEADY = 4
 """Beginnings of blocks remembered by their places."""
 _MEMO_BLOCKS = 256
@@ -72,10 +74,11 @@ class _Steady:
     Clients that put the changing field into the table shift the place of everything else by one with each block.
     """
 
-    __slots__ = ("block", "places", "deepest", "added", "size", "_spelled", "_shift")
+    __slots__ = ("block", "fields", "places", "deepest", "added", "size", "_spelled", "_shift")
 
     def __init__(self, fields: Headers, places: list[int], added: int) -> None:
         self.block = HeaderBlock(fields)
+        self.fields = fields
         self.places = places
         self.deepest = max(places)
         self.added = added
@@ -121,11 +124,47 @@ class Decoder:
         if known is not None:
             return known
         try:
-            return self._read(block)
+            return self._next(block) or self._read(block)
         except IndexError as error:
             raise HpackError("a header block ends in the middle of a field") from error
         except HuffmanError as error:
             raise HpackError(str(error)) from error
+
+    def _next(self, block: bytes) -> HeaderBlock | None:
+        """A known beginning and one volatile field, which enters the table under the name of the newest there.
+
+        Each call of a client with deadlines is one; None for anything else, nothing having happened.
+        """
+        table, added = self._table, self._added
+        depth = _FIRST_DYNAMIC + len(table)
+        for steady in self._steady:
+            shift = added - steady.added
+            if steady.deepest + shift < depth and block.startswith(spelled := steady.spelled(shift)):
+                break
+        else:
+            return None
+        rest = block[len(spelled) :]
+        name, length = table[-1][0], len(rest) - 2
+        if not 0 < length < 0x7F or rest[0] != _LIKE_THE_NEWEST or name not in _VOLATILE:
+            return None
+        value = rest[2:]
+        if rest[1] == length | 0x80:
+            value = unpack(value)
+        elif rest[1] != length:
+            return None
+        cost = len(name) + len(value) + _FIELD_COST
+        if steady.size + cost > self.list_bytes:
+            return None
+        field = (name, value)
+        table.append(field)
+        self._added = added + 1
+        self._used += cost
+        if self._used > self._limit:
+            self._evict()
+        if self.memo:
+            self.memo.clear()
+            self._stem = 0
+        return HeaderBlock([*steady.fields, field], False, steady.block)
 
     def _read(self, block: bytes) -> HeaderBlock:
         reading = _Reading(self, block)
@@ -135,7 +174,10 @@ class Decoder:
         found = HeaderBlock(reading.fields, reading.size > self.list_bytes, start)
         if start is None and reading.places:
             steady = _Steady(reading.fields[: len(reading.places)], reading.places, added)
-            self._steady = [steady, *self._steady[: _STEADY - 1]]
+            self._steady = [
+                steady,
+                *self._steady[: _STEADY - 1],
+            ]  # none is known without a field in the table
         if reading.touched:
             self.memo.clear()
             self._stem = 0
@@ -193,13 +235,11 @@ class Decoder:
         self._evict()
 
     def _evict(self) -> None:
-        gone = 0
-        while self._used > self._limit:
-            name, value = self._table[gone]
-            self._used -= len(name) + len(value) + _FIELD_COST
-            gone += 1
-        if gone:
-            del self._table[:gone]
+        used, table = self._used, self._table
+        while used > self._limit:
+            name, value = table.pop(0)
+            used -= len(name) + len(value) + _FIELD_COST
+        self._used = used
 
 
 _VOLATILE = frozenset((b"grpc-timeout", b"traceparent", b"tracestate", b"grpc-trace-bin"))

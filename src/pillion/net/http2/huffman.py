@@ -1,5 +1,7 @@
 """The fixed Huffman code that header strings may be packed with (RFC 7541, appendix B)."""
 
+import struct
+
 LENGTHS = bytes.fromhex(
     "0d171c1c1c1c1c1c1c181e1c1c1e1c1c1c1c1c1c1c1c1e1c1c1c1c1c1c1c1c1c060a0a0c0d06080b0a0a080b08060606"
     "0505050606060606060607080f060c0a0d06070707070707070707070707070707070707070707070807080d130d0e06"
@@ -11,6 +13,8 @@ LENGTHS = bytes.fromhex(
 """Bits per symbol; the last is the end-of-string mark, which must never appear. The code is canonical: these lengths are all of it."""
 
 _EOS = 256
+_STRIDES = 8192
+"""Pairs of bytes remembered with what they lead to."""
 _LOST = -1
 _SHORT = 64
 """Packed bytes up to which adding piece to piece is the quickest way."""
@@ -87,13 +91,35 @@ def _paddings() -> frozenset[int]:
 _ENDS = _paddings()
 
 
+class _Strides(dict[tuple[int, int], tuple[int, bytes]]):
+    """The same for two bytes at once, by node and both bytes as a number. What deadlines are made of is soon complete."""
+
+    def __missing__(self, place: tuple[int, int]) -> tuple[int, bytes]:
+        node, word = place
+        node, first = _STEPS[node][word >> 8]
+        node, second = _STEPS[node][word & 0xFF]
+        if len(self) >= _STRIDES:
+            self.clear()
+        found = self[place] = node, first + second
+        return found
+
+
+_STRIDE = _Strides()
+_WORDS = tuple(struct.Struct(f">{count}H").unpack for count in range(_SHORT // 2 + 1))
+
+
 def unpack(packed: bytes) -> bytes:
     """The string behind a packed one; raises `HuffmanError` on the end mark or wrong padding."""
-    node, text, steps = 0, b"", _STEPS
-    if len(packed) > _SHORT:
+    size = len(packed)
+    if size > _SHORT:
         return _unpacked(packed)
-    for byte in packed:
-        node, symbols = steps[node][byte]
+    node, text, strides = 0, b"", _STRIDE
+    even = size & 1 == 0
+    for word in _WORDS[size >> 1](packed if even else packed[:-1]):
+        node, symbols = strides[node, word]
+        text += symbols
+    if not even:
+        node, symbols = _STEPS[node][packed[-1]]
         text += symbols
     if node not in _ENDS:
         raise HuffmanError("a packed header string does not end in padding")
