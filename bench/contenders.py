@@ -12,7 +12,7 @@ from typing import Protocol
 
 from .load import HERE
 from .process import BenchError, Process, free_ports
-from .works import CALLEE, PUBSUB, SEED, STATE_STORE, WORKS, Work
+from .works import CALLEE, FILL, PUBSUB, SQLITE, STATE_STORE, WORKS, Work
 
 _FIND_DEADLINE = 20.0
 
@@ -54,7 +54,7 @@ class Pair:
     start_ms: tuple[float, ...]
 
     def taking_part(self, work: Work) -> tuple[Process, ...]:
-        return (self.front, self.back) if work.hops == 2 else (self.front,)
+        return (self.front, self.back) if len(work.through) == 2 else (self.front,)
 
     def stop(self) -> None:
         self.front.stop()
@@ -83,7 +83,7 @@ class Sidecar:
 
     def start(self, directory: Path, app_port: int) -> Pair:
         """One after the other, since two at once may trip over a fresh name file; then seed the state."""
-        _write_resources(directory)
+        write_resources(directory)
         back = self._launch(CALLEE, directory, ["--app-port", str(app_port), "--app-protocol", "http"])
         try:
             front = self._launch("front", directory, [])
@@ -93,7 +93,7 @@ class Sidecar:
         pair = Pair(self.name, front.process, back.process, front.http, front.grpc, (front.ms, back.ms))
         try:
             _wait_until_answered(pair, "GET", f"/v1.0/invoke/{CALLEE}/method/ping", "")
-            _wait_until_answered(pair, SEED.method, SEED.path, SEED.body)
+            _wait_until_answered(pair, FILL.method, FILL.path, FILL.body)
         except BenchError:
             pair.stop()
             raise
@@ -165,12 +165,23 @@ class Floor:
         return Process(command, environment=environment, log=directory / f"{hop}.log")
 
 
-def _write_resources(directory: Path) -> None:
+def write_resources(directory: Path) -> None:
+    """What every sidecar of a contender is given: components and a Configuration."""
     resources = directory / "resources"
     resources.mkdir()
-    for name, type_ in ((STATE_STORE, "state.in-memory"), (PUBSUB, "pubsub.in-memory")):
-        (resources / f"{name}.yaml").write_text(_COMPONENT.format(name=name, type=type_))
+    for name, (type_, settings) in _components(directory).items():
+        lines = "".join(f"\n  - name: {key}\n    value: {value}" for key, value in settings.items())
+        text = _COMPONENT.format(name=name, type=type_) + (f"  metadata:{lines}\n" if settings else "")
+        (resources / f"{name}.yaml").write_text(text)
     (directory / "config.yaml").write_text(_CONFIGURATION.format(names=directory / "names.db"))
+
+
+def _components(directory: Path) -> dict[str, tuple[str, dict[str, str]]]:
+    return {
+        STATE_STORE: ("state.in-memory", {}),
+        SQLITE: ("state.sqlite", {"connectionString": str(directory / "state.db")}),
+        PUBSUB: ("pubsub.in-memory", {}),
+    }
 
 
 def _wait_until_answered(pair: Pair, method: str, path: str, body: str) -> None:
