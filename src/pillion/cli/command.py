@@ -1,9 +1,9 @@
 """What a command of the CLI is made of."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from pillion.cli.options import Given, Option
+from pillion.toolbox.lazily import dataclass
 
 
 class Refusal(Exception):

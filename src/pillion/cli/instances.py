@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pillion.cli.command import Refusal
 from pillion.cli.records import Record
 from pillion.cli.sidecar import Sidecar, socket_path
 from pillion.toolbox import suggest
+from pillion.toolbox.lazily import dataclass
 
 _MODULE = "pillion.host.main"
 

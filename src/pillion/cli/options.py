@@ -1,9 +1,10 @@
 """Command lines of the CLI: long and one-letter flags, in any order among plain words, with pflag's own rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pillion.toolbox import pflags, suggest
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.pflags import Flag, HelpAsked, Kind, UnknownUse
 
 

@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from pillion.toolbox.lazily import dataclass
 
 _PROC = Path("/proc")
 

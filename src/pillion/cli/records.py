@@ -4,12 +4,13 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from pillion.cli import processes
 from pillion.cli.command import Refusal
 from pillion.toolbox import home as places
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,12 @@
 import asyncio
 import json
 import os
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from pillion.net.http import Headers
 from pillion.net.http_client import Http1Client
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import whole
 
 LONGEST_ANSWER = 1 << 30

@@ -1,10 +1,10 @@
 """The name-resolution contract: app ids to the addresses of their sidecars."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from pillion.plug.component import Component, S
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

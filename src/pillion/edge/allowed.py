@@ -1,8 +1,9 @@
 """Which APIs a sidecar serves: the Configuration's allow and deny lists, on both transports."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from pillion.toolbox.lazily import dataclass
 
 _VERSIONS: Final = {
     "v1.0": "v1", "v1.0-alpha1": "v1alpha1", "v1.0-alpha2": "v1alpha2", "v1.0-beta1": "v1beta1",

@@ -1,7 +1,6 @@
 """Both APIs of one runtime, put together from its services."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pillion.edge import allowed
 from pillion.edge.allowed import ApiRule
@@ -37,6 +36,7 @@ from pillion.services.pubsub import PubSubService
 from pillion.services.secrets import SecretsService
 from pillion.services.state import StateService
 from pillion.services.subscriptions import Subscriptions
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from pillion.model.metadata import HealthProbe
 from pillion.ports.app import App
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 
 log = logging.getLogger("dapr.runtime")
 

@@ -4,7 +4,6 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pillion.contracts.bindings import Binding
@@ -44,6 +43,7 @@ from pillion.services.secrets import SecretsService
 from pillion.services.state import StateService
 from pillion.services.subscriptions import Subscriptions
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 from pillion.wire import json
 
 log = logging.getLogger("dapr.runtime")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pillion.resources.problems import Report
 from pillion.resources.references import Templates
 from pillion.toolbox.backoff import Backoff
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 log = logging.getLogger("dapr.runtime.processor")

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from pillion.contracts.words import Refused
@@ -12,6 +12,7 @@ from pillion.host.setup import Fatal
 from pillion.resources.component import Component, Setting
 from pillion.resources.endpoint import ClientTls, HttpEndpoint, Pem
 from pillion.services.invoke import Endpoint
+from pillion.toolbox.lazily import dataclass
 
 _BEGINS: Final = "-----BEGIN "
 

@@ -6,7 +6,7 @@ and would not is a sentence of `refusals`, and the process must not start.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pillion.resources.component import Component
 from pillion.resources.configuration import AccessControl, Configuration
 from pillion.toolbox import durations, pflags, quantities, suggest
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.pflags import Flag
 from pillion.toolbox.truth import is_true
 

@@ -5,12 +5,12 @@ import logging
 import re
 import socket
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
 from pillion import __version__
+from pillion.toolbox.lazily import dataclass
 
 LEVELS: Final = {
     "debug": logging.DEBUG,

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from pillion.host.flags import Flags
@@ -17,6 +17,7 @@ from pillion.net.http2.server import Http2ServerProtocol
 from pillion.net.listen import HttpServer
 from pillion.net.rpc import GrpcLimits, GrpcService
 from pillion.net.wheel import Wheel
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import discard
 
 log = logging.getLogger("dapr.runtime")

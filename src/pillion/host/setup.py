@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from pillion.host import flags as flag_rules
@@ -12,6 +11,7 @@ from pillion.resources import configuration, folder
 from pillion.resources.configuration import Configuration
 from pillion.resources.folder import Resources
 from pillion.resources.problems import Problem
+from pillion.toolbox.lazily import dataclass
 
 log = logging.getLogger("dapr.runtime")
 

@@ -1,9 +1,10 @@
 """Bindings: what an app asks of an outside system, and what such a system brings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pillion.model.state import NOTHING
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

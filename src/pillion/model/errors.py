@@ -1,8 +1,9 @@
 """The catalogue of faults a client can see: one row per operation and cause."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from pillion.toolbox.lazily import dataclass
 
 
 class Shape(Enum):

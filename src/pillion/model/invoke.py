@@ -1,7 +1,8 @@
 """Service invocation: what one app asks of another, and what comes back."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import Body
 
 Pairs = list[tuple[bytes, bytes]]

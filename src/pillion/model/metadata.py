@@ -1,9 +1,10 @@
 """What a sidecar says of itself: its components, subscriptions, app and health."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pillion.model.pubsub import Interest
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

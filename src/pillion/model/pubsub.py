@@ -2,9 +2,10 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pillion.model.state import NOTHING
+from pillion.toolbox.lazily import dataclass
 
 
 class Verdict(enum.Enum):

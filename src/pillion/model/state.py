@@ -5,8 +5,9 @@ What is made for every request is a NamedTuple: as unchangeable as a frozen data
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from pillion.toolbox.lazily import dataclass
 
 
 class _Nothing(Mapping[str, str]):

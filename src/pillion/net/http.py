@@ -1,9 +1,9 @@
 """The words every HTTP transport shares: headers, a request, its answer, and who handles it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import Body
 
 Headers = list[tuple[bytes, bytes]]

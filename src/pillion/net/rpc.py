@@ -2,8 +2,9 @@
 
 import enum
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from pillion.toolbox.lazily import dataclass
 
 Metadata = list[tuple[bytes, bytes]]
 """Fields in wire order, names in lower case, repeated names repeated. Values of `-bin` keys are the decoded bytes."""

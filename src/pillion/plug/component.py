@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pillion.toolbox.clock import Clock, SystemClock
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 S = TypeVar("S")

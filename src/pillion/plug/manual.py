@@ -1,12 +1,12 @@
 """The manual of a settings class: rows for the docs and the dashboard, and a JSON schema for editors."""
 
 import dataclasses
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pillion.plug.settings import help_of, plain, wire_name
+from pillion.toolbox.lazily import dataclass
 
 _WORDS = {str: "string", int: "number", float: "number", bool: "bool", timedelta: "duration", Path: "path"}
 

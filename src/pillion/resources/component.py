@@ -1,12 +1,12 @@
 """A Component: one named piece of technology, its type and its settings."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from pillion.resources.fields import Fields
 from pillion.resources.header import TOP_LEVEL, Header
 from pillion.resources.problems import Source
 from pillion.toolbox import suggest
+from pillion.toolbox.lazily import dataclass
 
 CATEGORIES = (
     "state", "pubsub", "bindings", "secretstores", "configuration", "lock", "crypto", "conversation",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from pillion.resources.fields import Fields
 from pillion.resources.header import opened
 from pillion.resources.problems import Problem, Report, Source
 from pillion.toolbox import suggest
+from pillion.toolbox.lazily import dataclass
 
 Action = Literal["allow", "deny"]
 ACTIONS = ("allow", "deny")

@@ -5,13 +5,14 @@ Trees are built from the parser's events and never by its recursive composer, wh
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pillion.resources.problems import Report, Source
+from pillion.toolbox.lazily import dataclass
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_NODES = 200_000

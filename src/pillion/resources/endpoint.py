@@ -1,11 +1,10 @@
 """An HTTPEndpoint: a server outside, invoked by name as if it were an app."""
 
-from dataclasses import dataclass
-
 from pillion.resources.component import SecretRef, Setting, secret_ref, secret_store, settings
 from pillion.resources.fields import Fields
 from pillion.resources.header import TOP_LEVEL, Header
 from pillion.resources.problems import Source
+from pillion.toolbox.lazily import dataclass
 
 RENEGOTIATION = ("RenegotiateNever", "RenegotiateOnceAsClient", "RenegotiateFreelyAsClient")
 

@@ -1,7 +1,7 @@
 """Every resource in some files and folders, with all that is wrong in them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from pillion.resources.header import Header, header, opened
 from pillion.resources.problems import Problem, Report, Source
 from pillion.resources.resiliency import Resiliency, resiliency
 from pillion.resources.subscription import Subscription, subscription
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,10 @@
 """What every resource begins with: apiVersion, kind, metadata."""
 
-from dataclasses import dataclass
-
 from pillion.resources.document import Node
 from pillion.resources.fields import Fields
 from pillion.resources.problems import Report, Source
 from pillion.toolbox import suggest
+from pillion.toolbox.lazily import dataclass
 
 V1 = "dapr.io/v1alpha1"
 V2 = "dapr.io/v2alpha1"

@@ -1,6 +1,8 @@
 """Where something was written, and what is wrong with it."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)

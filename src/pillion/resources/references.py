@@ -1,10 +1,10 @@
 """From a setting as written to the text a driver sees: secrets, the environment, templates."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from pillion.resources.component import Component, Setting
 from pillion.resources.problems import Report
+from pillion.toolbox.lazily import dataclass
 
 SecretLookup = Callable[[str, str], str | None]
 """A secret's name and key to its value, None when its store has none. The host fetched them beforehand."""

@@ -1,13 +1,14 @@
 """A Resiliency resource, recognised: which targets it names. Its policies are kept as written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
 from pillion.resources.fields import Fields
 from pillion.resources.header import TOP_LEVEL, Header
 from pillion.resources.problems import Source
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

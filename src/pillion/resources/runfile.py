@@ -1,7 +1,7 @@
 """The multi-app run file `dapr.yaml`: apps with their sidecars, paths resolved and defaults merged in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from pillion.resources.document import Node
 from pillion.resources.fields import Fields
 from pillion.resources.problems import Problem, Report, Source
 from pillion.toolbox import quantities, suggest
+from pillion.toolbox.lazily import dataclass
 
 LogDestination = Literal["console", "file", "fileAndConsole"]
 _DESTINATIONS = ("console", "file", "fileAndConsole")

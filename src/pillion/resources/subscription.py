@@ -1,12 +1,13 @@
 """A declarative Subscription: a topic of a broker, and the routes its messages take into the app."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from pillion.resources.fields import Fields
 from pillion.resources.header import TOP_LEVEL, V2, Header
 from pillion.resources.problems import Source
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

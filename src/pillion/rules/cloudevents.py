@@ -2,12 +2,12 @@
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pillion.model.call import traceparent
 from pillion.toolbox import durations
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.pflags import BOOLS
 
 CLOUD_EVENT = "application/cloudevents+json"

@@ -2,12 +2,12 @@
 
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
 from pillion.model.invoke import Pairs
 from pillion.toolbox.hops import HOP_BY_HOP, named_by_connection
+from pillion.toolbox.lazily import dataclass
 
 _FORBIDDEN: Final = re.compile(r"[#?\x00-\x1f\x7f]").search
 _UNSENDABLE: Final = re.compile(r"[^\x21-\x7e]").search

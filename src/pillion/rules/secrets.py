@@ -1,7 +1,8 @@
 """Which secrets an app may read."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

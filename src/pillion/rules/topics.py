@@ -1,7 +1,8 @@
 """Which topics an app may publish and subscribe to, and under which name a broker knows them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

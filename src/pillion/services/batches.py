@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pillion.model.pubsub import Answer, Batch, Bulk, Event, Message, Verdict
 from pillion.ports.app import AppFailed, AppUnreachable
@@ -13,6 +13,7 @@ from pillion.ports.telemetry import Telemetry
 from pillion.services.delivery import Delivery
 from pillion.toolbox.clock import Clock
 from pillion.toolbox.ids import uuid4
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 log = logging.getLogger("dapr.runtime.processor.subscription")

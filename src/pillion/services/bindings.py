@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pillion.contracts.bindings import Binding, InvocationFailed, Listening, NotDelivered
@@ -18,6 +17,7 @@ from pillion.ports.json import Json
 from pillion.ports.telemetry import Instrument, Telemetry
 from pillion.services.mount import Guard, Mount
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 
 log = logging.getLogger("dapr.runtime.processor.binding")
 

@@ -1,13 +1,13 @@
 """A pub/sub component as the services hold it: its driver, who may use which topic, and how its topics are called."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pillion.contracts.pubsub import Feature, PubSub
 from pillion.model.pubsub import Publication
 from pillion.rules.topics import OPEN, TopicScopes, scopes
 from pillion.services.mount import Guard, Mount
+from pillion.toolbox.lazily import dataclass
 
 BrokerMount = Mount[PubSub[Any]]
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from pillion.model.errors import DIRECT_INVOKE, DIRECT_INVOKE_DENIED, ApiError
@@ -14,6 +14,7 @@ from pillion.rules import invoke as rules
 from pillion.rules.invoke import Caller, InvalidTarget, Target, target
 from pillion.services.names import Resolver
 from pillion.toolbox.clock import Clock, SystemClock
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import Body, Stream, discard, whole
 
 RETRIES: Final = 3

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pillion.model.call import Call
 from pillion.ports.telemetry import Instrument
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import tasked
 
 

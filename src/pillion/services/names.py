@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pillion.contracts.names import Names
 from pillion.contracts.words import DriverError
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew, tasked
 
 log = logging.getLogger("dapr.runtime.names")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pillion.contracts.words import DriverError
 from pillion.model.call import PLAIN, Call
@@ -25,6 +25,7 @@ from pillion.rules.cloudevents import CLOUD_EVENT, NotAnEvent, Origin
 from pillion.services.brokers import Broker
 from pillion.toolbox.clock import Clock
 from pillion.toolbox.ids import uuid4
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

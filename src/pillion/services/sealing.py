@@ -6,9 +6,10 @@ the two keys opens it, and keys can be rotated by naming the old one as the seco
 
 import base64
 import binascii
-from dataclasses import dataclass
 from os import urandom
 from typing import Any
+
+from pillion.toolbox.lazily import dataclass
 
 _NONCE = 12
 _MARK = b"||"

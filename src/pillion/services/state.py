@@ -1,7 +1,6 @@
 """State management: what an app may ask, whichever transport it asked on."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +15,7 @@ from pillion.rules import state as rules
 from pillion.services.mount import Mount
 from pillion.services.sealing import SealBroken, Sealer
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 
 OUTBOX = ("outboxPublishPubsub", "outboxPublishTopic", "outboxPubsub", "outboxDiscardWhenMissingState")
 

@@ -1,10 +1,10 @@
 """Binding requests and answers: JSON and protobuf to the model's nouns and back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pillion.model.bindings import Reply
 from pillion.model.errors import MALFORMED_REQUEST, ApiError
+from pillion.toolbox.lazily import dataclass
 from pillion.wire import json
 from pillion.wire.json import JsonError
 from pillion.wire.proto import runtime

@@ -16,10 +16,11 @@ every function here against the C-backed classes.
 
 from binascii import Error as NotBase64
 from binascii import a2b_base64, b2a_base64
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from pillion.model.invoke import Invocation, Outcome, Pairs
+from pillion.toolbox.lazily import dataclass
 from pillion.wire.scan import (
     SPOILED,
     Malformed,

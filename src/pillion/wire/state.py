@@ -3,7 +3,6 @@
 import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ import orjson
 
 from pillion.model.errors import MALFORMED_REQUEST, STATE_OPERATION, ApiError
 from pillion.model.state import NOTHING, Entry, Found, Removal, Save, Wish
+from pillion.toolbox.lazily import dataclass
 from pillion.wire import json
 from pillion.wire.json import Big, JsonError, Number
 from pillion.wire.proto import runtime

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from pillion.cli import processes
 from pillion.cli.launch.output import Lines, Sink
 from pillion.cli.processes import Process
+from pillion.toolbox.lazily import dataclass
 
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36

@@ -4,13 +4,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pillion.cli.command import Refusal
 from pillion.cli.launch import ports, resources
 from pillion.cli.launch.resources import Chosen
 from pillion.resources.runfile import AppRun
+from pillion.toolbox.lazily import dataclass
 
 _LOOPBACK = "127.0.0.1"
 

@@ -3,12 +3,12 @@
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from pillion.cli.launch import defaults, servers
 from pillion.resources.runfile import AppRun
 from pillion.toolbox import home as places
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

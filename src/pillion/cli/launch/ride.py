@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pillion.cli.launch.output import Sink, Voice
 from pillion.cli.launch.plan import Plan, Wishes
 from pillion.cli.records import Record
 from pillion.cli.sidecar import Sidecar, socket_path
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 SERVES_WITHIN = 20.0

@@ -3,12 +3,12 @@
 import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pillion.resources import folder
 from pillion.resources.component import Component
+from pillion.toolbox.lazily import dataclass
 
 PATIENCE = 0.5
 _HOSTS = frozenset(

@@ -1,7 +1,6 @@
 """bindings.cron: an event whenever a schedule says so."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from pillion.contracts.bindings import Binding, Bring, Listening, NotDelivered
@@ -10,6 +9,7 @@ from pillion.model.bindings import Trigger
 from pillion.plug.component import Context, driver
 from pillion.plug.settings import setting
 from pillion.toolbox import cron
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 IN_FLIGHT = 100

@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
@@ -15,6 +14,7 @@ from pillion.model.state import NOTHING
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
 from pillion.toolbox import quantities
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.truth import is_true
 
 _JSON = b"application/json; charset=utf-8"

@@ -7,7 +7,6 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from pillion.model.state import NOTHING
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
 from pillion.toolbox.ids import uuid4
+from pillion.toolbox.lazily import dataclass
 
 FORBIDDEN = ("/proc", "/sys", "/boot", "/var/run/secrets")
 """No folder for files lies there."""

@@ -1,7 +1,6 @@
 """bindings.redis: single keys of a Redis server."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pillion.contracts.bindings import Binding
 from pillion.contracts.words import Refused, Unavailable
@@ -10,6 +9,7 @@ from pillion.drivers.clients.redis_settings import RedisSettings
 from pillion.model.bindings import Reply
 from pillion.model.state import NOTHING
 from pillion.plug.component import driver
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 import ssl
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from pillion.net.http1.heads import canonical
 from pillion.net.http_client import Http1Client
 from pillion.net.tls import HTTP1, client_context
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import Body, Stream, discard
 
 ORIGINS: Final = 32

@@ -1,6 +1,5 @@
 """The settings every Redis driver shares, under Dapr's names and defaults."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -9,6 +8,7 @@ from pillion.drivers.clients.redis_wire import Patience
 from pillion.plug.settings import setting
 from pillion.toolbox import durations
 from pillion.toolbox.backoff import Backoff
+from pillion.toolbox.lazily import dataclass
 
 PORT: Final = 6379
 _NO_POOL: Final = "Accepted without effect: one connection carries all commands, so there is no pool."

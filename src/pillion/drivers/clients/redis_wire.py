@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 import hiredis
 
 from pillion.contracts.words import Refused, Unavailable
+from pillion.toolbox.lazily import dataclass
 
 Word = bytes | str | int
 Answer = asyncio.Future[Any]

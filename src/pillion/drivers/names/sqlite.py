@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from sqlite3 import Connection
 from typing import TypeVar
@@ -14,6 +13,7 @@ from pillion.drivers.clients.sqlite import Habits, SqliteFile, path_of
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
 from pillion.toolbox.ids import uuid4
+from pillion.toolbox.lazily import dataclass
 
 R = TypeVar("R")
 FILE = "names.db"

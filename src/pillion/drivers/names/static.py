@@ -1,12 +1,12 @@
 """nameresolution.static: addresses written down."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pillion.contracts.names import Announced, Announcement, Names
 from pillion.contracts.words import Refused
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

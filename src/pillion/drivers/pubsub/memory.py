@@ -3,7 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +14,7 @@ from pillion.model.pubsub import Message, Publication, Topic, Verdict
 from pillion.plug.component import driver
 from pillion.toolbox.backoff import Backoff
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 QUEUE: Final = 10_000

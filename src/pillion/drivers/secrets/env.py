@@ -3,12 +3,12 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pillion.contracts.secrets import SecretStore
 from pillion.model.state import NOTHING
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

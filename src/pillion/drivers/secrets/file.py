@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pillion.contracts.secrets import Feature, SecretMissing, SecretStore
@@ -11,6 +10,7 @@ from pillion.contracts.words import Refused
 from pillion.model.state import NOTHING
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

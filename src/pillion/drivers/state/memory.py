@@ -1,7 +1,6 @@
 """state.in-memory: a dict. Gone when the process goes."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from pillion.contracts.state import Feature, StateStore
@@ -9,6 +8,7 @@ from pillion.contracts.words import EtagMismatch
 from pillion.model.state import NOTHING, Consistency, Delete, Entry, Guard, Put, Write
 from pillion.plug.component import driver
 from pillion.toolbox.ids import uuid4
+from pillion.toolbox.lazily import dataclass
 
 SWEEP_EVERY = 1.0
 """Seconds between two looks for values that ended unread."""

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pillion.contracts.state import Feature, StateStore
@@ -15,6 +14,7 @@ from pillion.drivers.clients.redis_wire import Answer, Word
 from pillion.model.state import NOTHING, Consistency, Delete, Entry, Guard, Put, Write
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
+from pillion.toolbox.lazily import dataclass
 
 _WRITE: Final = """
 local held, misfits = {}, {}

@@ -4,7 +4,6 @@ import base64
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from pillion.model.state import NOTHING, Consistency, Delete, Entry, Guard, Put,
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
 from pillion.toolbox.ids import uuid4
+from pillion.toolbox.lazily import dataclass
 
 _NAME: Final = re.compile(r"[0-9A-Za-z_]+", re.ASCII)
 _JSON: Final = "application/json"

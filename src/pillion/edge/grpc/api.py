@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pillion.edge.render import rpc_error, unexpected
 from pillion.model.call import PLAIN, Call
 from pillion.model.errors import ApiError
 from pillion.net.rpc import Code, RpcError, ServerCall, StreamHandler, UnaryHandler
+from pillion.toolbox.lazily import dataclass
 from pillion.wire.errors import is_garbage
 
 log = logging.getLogger("dapr.runtime.grpc.api")

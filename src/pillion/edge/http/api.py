@@ -5,7 +5,7 @@ import posixpath
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -13,6 +13,7 @@ from pillion.edge.render import JSON_TYPE, http_body, unexpected
 from pillion.model.call import PLAIN, Call
 from pillion.model.errors import ApiError
 from pillion.net.http import Headers, Request, Responder
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import Body, discard, whole
 from pillion.toolbox.tasks import eager
 

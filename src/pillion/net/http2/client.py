@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pillion.net.http import Headers, Response
 from pillion.net.http2.bodies import HttpExchange, sendable
@@ -22,6 +21,7 @@ from pillion.net.http2.frames import (
 from pillion.net.http2.hpack import Encoder
 from pillion.net.http2.limits import Http2Limits
 from pillion.net.wheel import Wheel
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import Body, Stream, discard
 from pillion.toolbox.tasks import Crew
 

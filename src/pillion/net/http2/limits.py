@@ -1,8 +1,7 @@
 """What one side of an HTTP/2 connection puts up with."""
 
-from dataclasses import dataclass
-
 from pillion.net.http2.frames import WINDOW
+from pillion.toolbox.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pillion.contracts.bindings import Binding, NotDelivered
 from pillion.contracts.words import DriverError
 from pillion.model.bindings import Reply, Trigger
 from pillion.model.state import NOTHING
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 PATIENCE = 10.0

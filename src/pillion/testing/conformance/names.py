@@ -1,10 +1,10 @@
 """What any name resolver must do, as named coroutines: usable from outside this repository, with any test runner."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pillion.contracts.names import Announcement, Names
+from pillion.toolbox.lazily import dataclass
 
 UNKNOWN = "pillion-nobody-is-this"
 

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pillion.contracts.pubsub import Deliver, Feature, PubSub
 from pillion.contracts.words import Unavailable
 from pillion.model.pubsub import Message, Publication, Topic, Verdict
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 PATIENCE = 10.0

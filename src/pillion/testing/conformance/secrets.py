@@ -1,10 +1,10 @@
 """What any secret store must do, as named coroutines: usable from outside this repository, with any test runner."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pillion.contracts.secrets import Feature, SecretMissing, SecretStore
+from pillion.toolbox.lazily import dataclass
 
 UNKNOWN = "pillion-nobody-has-this"
 

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from pillion.contracts.state import Feature, StateStore
 from pillion.contracts.words import EtagMismatch, Unsupported
 from pillion.model.state import Consistency, Delete, Entry, Guard, Put
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 
 PATIENCE = 10.0
 """Seconds to wait for something that must come."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pillion.toolbox.lazily import dataclass
 from pillion.wire.proto.pool import files, pool
 
 if TYPE_CHECKING:

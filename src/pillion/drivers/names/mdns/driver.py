@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pillion.contracts.names import Announced, Announcement, Names
@@ -23,6 +22,7 @@ from pillion.drivers.names.mdns.packets import (
     encode,
 )
 from pillion.plug.component import driver
+from pillion.toolbox.lazily import dataclass
 
 TTL: Final = 60.0
 """Seconds a sidecar that was heard of is believed in."""

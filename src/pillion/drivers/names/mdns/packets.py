@@ -2,8 +2,9 @@
 
 import socket
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from pillion.toolbox.lazily import dataclass
 
 A, PTR, TXT, SRV, ANY = 1, 12, 16, 33, 255
 IN: Final = 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from pillion.contracts.pubsub import Deliver, Feature, PubSub, Subscription
@@ -15,6 +15,7 @@ from pillion.model.pubsub import Publication, Topic
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
 from pillion.toolbox.backoff import Backoff
+from pillion.toolbox.lazily import dataclass
 
 BACKOFF = Backoff(timedelta(seconds=0.1), timedelta(seconds=30), jitter=0.2)
 _AT_ONCE = 1000

@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from pillion.drivers.clients.redis_wire import Word
 from pillion.model.pubsub import Message, Publication
 from pillion.model.state import NOTHING
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 
 log = logging.getLogger("pillion.pubsub.redis")
 

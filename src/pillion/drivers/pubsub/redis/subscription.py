@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 
 from pillion.contracts.pubsub import Deliver
 from pillion.contracts.words import DriverError
@@ -14,6 +13,7 @@ from pillion.drivers.pubsub.redis.stream import Pending, Stream
 from pillion.model.pubsub import Message, Verdict
 from pillion.toolbox.backoff import Backoff
 from pillion.toolbox.clock import Clock
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 BLOCK = 2.0

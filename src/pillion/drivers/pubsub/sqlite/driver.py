@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
@@ -22,6 +21,7 @@ from pillion.plug.component import driver
 from pillion.plug.settings import setting
 from pillion.toolbox import quantities
 from pillion.toolbox.backoff import Backoff
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
 GLANCE = 0.5

@@ -12,12 +12,12 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pillion.contracts.words import Unavailable
 from pillion.drivers.clients.sqlite import Migration
 from pillion.model.pubsub import Message, Publication, Topic, Verdict
+from pillion.toolbox.lazily import dataclass
 
 LAYOUT: Final[Sequence[Migration]] = (
     (

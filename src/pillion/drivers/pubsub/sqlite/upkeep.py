@@ -4,12 +4,12 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pillion.drivers.clients.filelock import FileLock
 from pillion.drivers.clients.sqlite import SqliteFile
 from pillion.drivers.pubsub.sqlite import tables
+from pillion.toolbox.lazily import dataclass
 
 SLICE = 500
 
