@@ -125,7 +125,7 @@ class Runtime:
         http = apis.http()
         await self._listeners.serve_http(http.handle)
         await self._listeners.serve_public(apis.public().handle)
-        port = await self._listeners.serve_internal(built.internal)
+        port = await self._listeners.serve_internal(built.internal, built.internal.lane)
         flags = self._setup.flags
         who = Announcement(flags.app_id, flags.own_namespace or "", naming.own_address(self._setup), port)
         configured = self._setup.configuration.name_resolution is not None

@@ -15,7 +15,7 @@ from pillion.net.grpc.server import GrpcServer
 from pillion.net.http import HttpHandler, HttpLimits, Request, Responder
 from pillion.net.http2.server import Http2ServerProtocol
 from pillion.net.listen import HttpServer
-from pillion.net.rpc import GrpcLimits, GrpcService
+from pillion.net.rpc import GrpcLimits, GrpcService, LaneHandler
 from pillion.net.wheel import Wheel
 from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import discard
@@ -104,10 +104,10 @@ class Listeners:
             log.info("gRPC server listening on TCP address: %s", address)
         log.info("API gRPC server is running on port %d", port)
 
-    async def serve_internal(self, service: GrpcService) -> int:
-        """The port for other sidecars; returns it."""
+    async def serve_internal(self, service: GrpcService, lane: tuple[bytes, LaneHandler] | None) -> int:
+        """The port for other sidecars; returns it. `lane` as in `GrpcServer`."""
         flags = self.flags
-        server = GrpcServer(service, self._grpc_limits(), wheel=self.wheel)
+        server = GrpcServer(service, self._grpc_limits(), wheel=self.wheel, lane=lane)
         self.grpc.append(server)
         asked = bare(flags.dapr_internal_grpc_listen_address)
         where = [asked or "0.0.0.0"]

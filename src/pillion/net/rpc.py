@@ -9,6 +9,9 @@ from pillion.toolbox.lazily import dataclass
 Metadata = list[tuple[bytes, bytes]]
 """Fields in wire order, names in lower case, repeated names repeated. Values of `-bin` keys are the decoded bytes."""
 
+LANE_BYTES = 16 * 1024 - 64
+"""The most bytes of a call that crosses in one frame."""
+
 NO_METADATA: Sequence[tuple[bytes, bytes]] = ()
 
 
@@ -116,12 +119,24 @@ class ServerCall(Protocol):
         """Have `tell` called if the client cancels, disconnects or the deadline passes; the handler's task is cancelled anyway."""
 
 
+class LaneCall(ServerCall, Protocol):
+    """A call that came whole in one frame, which only two of our own kind send each other."""
+
+    def fits(self, size: int) -> bool:
+        """Whether an answer of so many bytes can leave in one frame now."""
+        ...
+
+
 UnaryHandler = Callable[[ServerCall, bytes], Awaitable[bytes]]
 """Request message to response message; raises RpcError for another status than OK. May complete without ever suspending:
 it is stepped at once, and only becomes a task if it waits."""
 
 StreamHandler = Callable[[ServerCall], Awaitable[None]]
 """Any streaming kind: receives and sends by itself; returning means OK."""
+
+
+LaneHandler = Callable[[LaneCall, bytes], Awaitable[bytes | None]]
+"""The call's bytes to the answer's where that `fits`; None for a call answered by `send`. Stepped at once like a `UnaryHandler`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +206,12 @@ class ClientCall(Protocol):
         """Reset the stream; safe when over."""
 
 
+class LaneAsked(ClientCall, Protocol):
+    """A call asked in the lane. `by_lane`, once it ended: what `receive` gives is the answer to it, and not a message of gRPC's."""
+
+    by_lane: bool
+
+
 class Channel(Protocol):
     """A connection to one gRPC server: dialled when first needed, re-dialled (with backoff) when lost, shared by all calls."""
 
@@ -209,6 +230,15 @@ class Channel(Protocol):
         self, path: bytes, metadata: Sequence[tuple[bytes, bytes]] = (), *, timeout: float | None = None
     ) -> ClientCall:
         """Open a call of any streaming kind; returns once a connection exists (headers may wait for the first message, for one write)."""
+        ...
+
+    @property
+    def has_lane(self) -> bool:
+        """The server takes small calls in one frame, and has room now."""
+        ...
+
+    def lane(self, message: bytes, *, timeout: float | None = None) -> LaneAsked | None:
+        """Ask in one frame, where the channel `has_lane`; None otherwise. `message` has at most `LANE_BYTES`."""
         ...
 
     async def close(self) -> None:

@@ -7,7 +7,15 @@ from dataclasses import field
 from pillion.edge.render import rpc_error, unexpected
 from pillion.model.call import PLAIN, Call
 from pillion.model.errors import ApiError
-from pillion.net.rpc import Code, RpcError, ServerCall, StreamHandler, UnaryHandler
+from pillion.net.rpc import (
+    Code,
+    LaneCall,
+    LaneHandler,
+    RpcError,
+    ServerCall,
+    StreamHandler,
+    UnaryHandler,
+)
 from pillion.toolbox.lazily import dataclass
 from pillion.wire.errors import is_garbage
 
@@ -37,6 +45,8 @@ class GrpcApi:
     unary: dict[bytes, UnaryHandler] = field(default_factory=dict)
     streams: dict[bytes, StreamHandler] = field(default_factory=dict)
     fallback: StreamHandler | None = None
+    lane: tuple[bytes, LaneHandler] | None = None
+    """Serves calls that come in one frame, and the path they count as."""
 
     def serve(
         self, prefix: bytes, unary: Mapping[str, Unary], streams: Mapping[str, Streaming] | None = None
@@ -46,6 +56,17 @@ class GrpcApi:
             self.unary[prefix + name.encode()] = self._unary(operation)
         for name, stream in (streams or {}).items():
             self.streams[prefix + name.encode()] = self._stream(stream)
+
+    def serve_lane(self, path: bytes, operation: LaneHandler) -> None:
+        """Have calls in one frame served by this, as if they had come to `path`."""
+
+        async def serve(call: LaneCall, message: bytes) -> bytes | None:
+            try:
+                return await operation(call, message)
+            except Exception as error:
+                raise _status(call, error) from error
+
+        self.lane = (path, serve)
 
     def admit(self, call: ServerCall) -> None:
         """See `GrpcService.admit`."""

@@ -6,11 +6,12 @@ from typing import Any, Final
 from pillion.edge.peer.flow import PIECE, Feed, send_rest
 from pillion.edge.peer.links import Link, Links
 from pillion.model.invoke import Invocation, Outcome
-from pillion.net.rpc import ClientCall, Code, Metadata, RpcError, go_name
+from pillion.net.rpc import LANE_BYTES, ClientCall, Code, LaneAsked, Metadata, RpcError, go_name
 from pillion.ports.peers import PeerFailed, PeerUnreachable
 from pillion.toolbox.stream import BodyTooLarge, Stream, discard, whole
 from pillion.toolbox.tasks import Crew, eager
 from pillion.wire.internals import Codec
+from pillion.wire.lane import Lane
 from pillion.wire.scan import Malformed
 
 CALL_LOCAL: Final = b"/dapr.proto.internals.v1.ServiceInvocation/CallLocal"
@@ -34,6 +35,7 @@ class PeerCalls:
 
     def __init__(self, links: Links) -> None:
         self.codec = Codec()
+        self.small = Lane()
         self.crew = Crew("calls to sidecars")
         self._links = links
         self._unary: set[str] = set()
@@ -43,6 +45,9 @@ class PeerCalls:
         link = self._links.take(address)
         call = _Call(self, address, link, invocation)
         try:
+            asked = call.ask()
+            if asked is not None:
+                return await call.small(asked)
             if address in self._unary:
                 return await call.unary()
             return await call.streamed()
@@ -95,6 +100,36 @@ class _Call:
         self._pump: asyncio.Task[Any] | None = None
         self._trouble: Exception | None = None  # what went wrong with the body we send
         self._held = True
+
+    def ask(self) -> LaneAsked | None:
+        """Send a call that fits one frame in one, where the sidecar takes that."""
+        invocation = self._invocation
+        body = invocation.body
+        channel = self._link.channel
+        if not channel.has_lane or isinstance(body, Stream) or len(body) > LANE_BYTES:
+            return None
+        message = self._peers.small.request(invocation, body)
+        if message is None or len(message) > LANE_BYTES:
+            return None
+        call = self._call = channel.lane(message, timeout=_left(invocation))
+        return call
+
+    async def small(self, call: LaneAsked) -> Outcome:
+        """The answer to a call in one frame: in one too, or as `streamed` has it."""
+        try:
+            message = await call.receive()
+            if message is not None and call.ended and not call.by_lane:
+                await call.receive()
+        except RpcError as error:
+            raise self._failed(error) from error
+        if not call.by_lane or message is None:
+            return await self._answer(call, message)
+        try:
+            outcome = self._peers.small.read_answer(message)
+        except Malformed as error:
+            raise PeerFailed(Code.INTERNAL, str(error), phrase(Code.INTERNAL, str(error))) from error
+        self.over()
+        return outcome
 
     async def streamed(self) -> Outcome:
         """CallLocalStream."""

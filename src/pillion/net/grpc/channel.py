@@ -13,7 +13,7 @@ from pillion.net.grpc.words import prefixed, timeout_text, wire_fields
 from pillion.net.http2.client import STREAM_WINDOW, UNPROCESSED, ClientConnection, Line, Origin
 from pillion.net.http2.exchange import HIGH_WATER, Exchange
 from pillion.net.http2.fields import ResponseHead, Trailers
-from pillion.net.http2.frames import ErrorCode
+from pillion.net.http2.frames import END_STREAM, LANE, ErrorCode
 from pillion.net.http2.hpack import Encoder, encode, encode_field
 from pillion.net.http2.limits import Http2Limits
 from pillion.net.rpc import Code, GrpcLimits, Metadata, Reply, RpcError
@@ -33,7 +33,7 @@ class AskedCall(Exchange):
 
     __slots__ = (
         "_channel", "_assembly", "_encoding", "_queue", "_queued", "_withheld", "_reader", "_writer", "_initial", "_opened",
-        "_trailers", "_error", "_done", "_timer", "_deadline", "answer",
+        "_trailers", "_error", "_done", "_timer", "_deadline", "answer", "in_lane", "by_lane",
     )  # fmt: skip
 
     def __init__(self, channel: "GrpcChannel", connection: ClientConnection) -> None:
@@ -54,6 +54,8 @@ class AskedCall(Exchange):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self.answer: asyncio.Future[bytes] | None = None
+        self.in_lane = False  # asked in the lane
+        self.by_lane = False
 
     # What comes in.
 
@@ -97,6 +99,14 @@ class AskedCall(Exchange):
         end = closing(trailers)
         self._trailers = end.metadata
         self._conclude(None if end.code == Code.OK else end.error(self._initial))
+
+    def laned(self, payload: bytes) -> None:
+        if not self.in_lane:
+            super().laned(payload)
+        self._opened = self.by_lane = True
+        self._queue.append(payload)
+        self._queued = len(payload)
+        self._conclude(None)
 
     def cut(self, code: int, text: str, *, remote: bool) -> None:
         if (
@@ -252,6 +262,8 @@ class AskedCall(Exchange):
             raise self._error or RpcError(Code.INTERNAL, "the call is over")
 
 
+_LANE_FLAGS = bytes((LANE, END_STREAM))
+
 AGAIN = (0.0, 0.005, 0.02, 0.08)
 """Waits before a call the server never looked at is made again."""
 
@@ -283,8 +295,12 @@ class GrpcChannel:
         keepalive: float = 0.0,
         backoff: Backoff = BACKOFF,
         user_agent: bytes = USER_AGENT,
+        lane: bool = False,
     ) -> None:
-        """`path` is a Unix socket to dial instead of host and port; `keepalive` seconds of silence and the server is asked."""
+        """`path` is a Unix socket to dial instead of host and port; `keepalive` seconds of silence and the server is asked.
+
+        `lane` offers the server to send it small calls in one frame each.
+        """
         limits = limits or GrpcLimits()
         self.message_bytes = limits.message_bytes
         origin = Origin(host, port, path, tls, server_name)
@@ -296,6 +312,7 @@ class GrpcChannel:
                 window=STREAM_WINDOW,
                 keepalive_after=keepalive,
                 keepalive_timeout=limits.keepalive_timeout,
+                lane=lane,
             ),
             wheel,
             lambda failures: backoff.seconds(failures - 1),
@@ -342,6 +359,36 @@ class GrpcChannel:
         if connection is None or not connection.usable or connection.full:
             connection = await self._connected(loop, deadline)
         return self._open(connection, loop, path, metadata, deadline)
+
+    @property
+    def has_lane(self) -> bool:
+        """See `Channel`."""
+        connection = self._line.ready
+        return (
+            connection is not None
+            and connection.settings.lane
+            and connection.usable
+            and not connection.full
+            and not connection.paused
+        )
+
+    def lane(self, message: bytes, *, timeout: float | None = None) -> AskedCall | None:
+        """Ask in the lane; see `Channel`."""
+        connection = self._line.ready
+        if connection is None or not self.has_lane:
+            return None
+        allowed = b"\0\0\0\0"
+        if timeout is not None:
+            allowed = max(1, min(int(timeout * 1000), 2**32 - 1)).to_bytes(4, "big")
+        call = AskedCall(self, connection)
+        if timeout is not None:
+            call.expire_at(connection.loop.time() + timeout)
+        call.in_lane = call.local_closed = True
+        connection.out += (
+            (len(message) + 4).to_bytes(3, "big"), _LANE_FLAGS, call.sid.to_bytes(4, "big"), allowed, message,
+        )  # fmt: skip
+        connection.touch()
+        return call
 
     async def exchange(
         self,

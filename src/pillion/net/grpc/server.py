@@ -10,10 +10,13 @@ from typing import Any
 from pillion.net import sockets
 from pillion.net.grpc.call import ServedCall
 from pillion.net.grpc.heads import Heads
+from pillion.net.grpc.lane import LaneServed
 from pillion.net.http2.connection import Http2Connection
 from pillion.net.http2.fields import RequestHead
 from pillion.net.http2.frames import (
     FRAME_BYTES,
+    LANE_CALLS,
+    LANE_VERSION,
     MAX_CONCURRENT_STREAMS,
     MAX_FRAME_SIZE,
     MAX_HEADER_LIST_SIZE,
@@ -21,7 +24,7 @@ from pillion.net.http2.frames import (
 )
 from pillion.net.http2.hpack import Encoder, HeaderBlock
 from pillion.net.http2.limits import Http2Limits
-from pillion.net.rpc import Code, GrpcLimits, GrpcService, RpcError, StreamHandler
+from pillion.net.rpc import Code, GrpcLimits, GrpcService, LaneHandler, RpcError, StreamHandler
 from pillion.net.wheel import Wheel
 
 log = logging.getLogger("pillion.net")
@@ -56,13 +59,25 @@ class ServerConnection(Http2Connection):
 
     def settled(self) -> None:
         # In a frame of its own: the first says what Dapr's first says, and nothing else.
-        self.out.append(settings_frame({MAX_CONCURRENT_STREAMS: self.limits.max_streams}))
+        settings = {MAX_CONCURRENT_STREAMS: self.limits.max_streams}
+        if self.settings.lane and self.site.lane is not None:
+            settings[LANE_CALLS] = LANE_VERSION
+        self.out.append(settings_frame(settings))
 
     def request(self, block: HeaderBlock) -> RequestHead:
         return self.site.heads.read(block)
 
     def accept(self, sid: int) -> ServedCall:
         return ServedCall(self, sid)
+
+    def laned(self, sid: int, payload: bytes) -> None:
+        lane = self.site.lane
+        if lane is None:
+            self.guard.nuisance(self.last_sid)
+        elif self.admits(sid):
+            call = LaneServed(self, sid)
+            self.streams[sid] = call
+            call.asked(*lane, payload)
 
     def ended(self, error: str) -> None:
         self.site.left(self)
@@ -76,10 +91,17 @@ class GrpcServer:
     """
 
     def __init__(
-        self, service: GrpcService, limits: GrpcLimits | None = None, *, wheel: Wheel | None = None
+        self,
+        service: GrpcService,
+        limits: GrpcLimits | None = None,
+        *,
+        wheel: Wheel | None = None,
+        lane: tuple[bytes, LaneHandler] | None = None,
     ) -> None:
+        """`lane` serves calls that come in one frame, counted under its path."""
         limits = limits or GrpcLimits()
         self.service = service
+        self.lane = lane
         self.unary = service.unary
         self.admit = service.admit
         self.completed = service.completed

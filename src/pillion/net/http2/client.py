@@ -12,10 +12,13 @@ from pillion.net.http2.fields import ResponseHead, Trailers
 from pillion.net.http2.frames import (
     ENABLE_PUSH,
     INITIAL_WINDOW_SIZE,
+    LANE_CALLS,
+    LANE_VERSION,
     MAX_HEADER_LIST_SIZE,
     MAX_STREAM,
     PREFACE,
     ErrorCode,
+    StreamFault,
     settings_frame,
 )
 from pillion.net.http2.hpack import Encoder
@@ -65,13 +68,14 @@ class ClientConnection(Http2Connection):
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def greeting(self) -> bytes:
-        return PREFACE + settings_frame(
-            {
-                ENABLE_PUSH: 0,
-                INITIAL_WINDOW_SIZE: self.limits.window,
-                MAX_HEADER_LIST_SIZE: self.limits.header_list_bytes,
-            }
-        )
+        settings = {
+            ENABLE_PUSH: 0,
+            INITIAL_WINDOW_SIZE: self.limits.window,
+            MAX_HEADER_LIST_SIZE: self.limits.header_list_bytes,
+        }
+        if self.limits.lane:
+            settings[LANE_CALLS] = LANE_VERSION
+        return PREFACE + settings_frame(settings)
 
     @property
     def usable(self) -> bool:
@@ -104,6 +108,18 @@ class ClientConnection(Http2Connection):
 
     def settled(self) -> None:
         self._established()
+
+    def laned(self, sid: int, payload: bytes) -> None:
+        stream = self.streams.get(sid)
+        if stream is None:
+            self.late(sid, "LANE")
+            return
+        if stream.headed or stream.remote_closed:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a second answer")
+        stream.headed = stream.remote_closed = True
+        stream.laned(payload)
+        if not stream.gone:
+            self.forget(stream)
 
     def room_made(self) -> None:
         waiting = self._waiting

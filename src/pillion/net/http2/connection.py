@@ -29,6 +29,7 @@ from pillion.net.http2.frames import (
     HAS_PRIORITY,
     HEADER_BYTES,
     HEADERS,
+    LANE,
     MAX_STREAM,
     PADDED,
     PING,
@@ -138,6 +139,10 @@ class Http2Connection(asyncio.Protocol):
         """What a request's fields say (server)."""
         return request_head(block.fields)
 
+    def laned(self, sid: int, payload: bytes) -> None:
+        """A `LANE` frame: a call opens a stream (server), or is answered (client)."""
+        raise NotImplementedError
+
     def settled(self) -> None:
         """The peer's first settings have been read."""
 
@@ -219,6 +224,8 @@ class Http2Connection(asyncio.Protocol):
                     self._block(sid, flags & END_STREAM, payload)
                 else:
                     self._headers(flags, sid, payload)
+            elif kind == LANE and self.settings.lane:
+                self._lane(sid, payload)
             else:
                 self._control.take(kind, flags, sid, payload)
             if self.closing:
@@ -292,24 +299,30 @@ class Http2Connection(asyncio.Protocol):
             elif self.is_server:
                 self._open_stream(sid, found, end)
             else:
-                self._late(sid, "HEADERS")
+                self.late(sid, "HEADERS")
         except StreamFault as fault:
             self.refuse(sid, fault.code)
 
-    def _open_stream(self, sid: int, block: HeaderBlock, end: int) -> None:
+    def admits(self, sid: int) -> bool:
+        """Whether a client's new stream is to be looked at (server)."""
         if not sid & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client opened an even stream")
         if sid != self.last_sid + 2:
             self._unusual(sid)
         if sid <= self.last_sid:
-            return
+            return False
         self.last_sid = sid
         if sid > self._final:
+            return False
+        if len(self.streams) + self.zombies >= self.limits.max_streams:
+            raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
+        return True
+
+    def _open_stream(self, sid: int, block: HeaderBlock, end: int) -> None:
+        if not self.admits(sid):
             return
         if self._self_dependent == sid:
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
-        if len(self.streams) + self.zombies >= self.limits.max_streams:
-            raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
         head = block.head
         if head is None:
             head = block.head = self.request(block) if not block.oversize else None
@@ -343,6 +356,12 @@ class Http2Connection(asyncio.Protocol):
         if any(low <= sid <= high for low, high in self._skipped):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "stream ids go up")
         raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+
+    def _lane(self, sid: int, payload: bytes) -> None:
+        try:
+            self.laned(sid, payload)
+        except StreamFault as fault:
+            self.refuse(sid, fault.code)
 
     def _more_headers(self, stream: Exchange, block: HeaderBlock, end: int) -> None:
         """An answer's head, or trailers."""
@@ -443,12 +462,12 @@ class Http2Connection(asyncio.Protocol):
     def _stray(self, sid: int) -> None:
         if not sid:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on stream 0")
-        self._late(sid, "DATA")
+        self.late(sid, "DATA")
 
     def is_idle(self, sid: int) -> bool:
         return sid > self.last_sid or not sid & 1
 
-    def _late(self, sid: int, what: str) -> None:
+    def late(self, sid: int, what: str) -> None:
         """A frame for a stream that is not open."""
         if self.is_idle(sid):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"{what} on an idle stream")

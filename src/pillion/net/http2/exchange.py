@@ -9,6 +9,7 @@ from pillion.net.http2.frames import (
     END_STREAM,
     FRAME_BYTES,
     ErrorCode,
+    StreamFault,
     frame,
     header_frames,
     window_frame,
@@ -83,6 +84,10 @@ class Exchange:
 
     def trailed(self, trailers: Trailers) -> None:
         """The body ended with trailers."""
+
+    def laned(self, payload: bytes) -> None:
+        """The whole answer came in one `LANE` frame (client)."""
+        raise StreamFault(ErrorCode.PROTOCOL_ERROR, "an answer to what was not asked in the lane")
 
     def cut(self, code: int, text: str, *, remote: bool) -> None:
         """Reset by the peer or by us, or the connection is gone: `code` says why."""

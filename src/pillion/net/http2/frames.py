@@ -16,6 +16,12 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDO
     range(10)
 )
 
+LANE = 0xF1
+"""A frame of our own, of the range kept for experiments: a whole small call on a new stream, or the whole answer to one.
+
+Used only where both ends have announced `LANE_CALLS` (RFC 9113 section 5.5); everybody else ignores the setting.
+"""
+
 END_STREAM = ACK = 0x1
 END_HEADERS = 0x4
 PADDED = 0x8
@@ -27,6 +33,9 @@ MAX_CONCURRENT_STREAMS = 3
 INITIAL_WINDOW_SIZE = 4
 MAX_FRAME_SIZE = 5
 MAX_HEADER_LIST_SIZE = 6
+LANE_CALLS = 0xF1CA
+"""Which `LANE` frames an end understands: the version of what is in them."""
+LANE_VERSION = 1
 
 unpack_header = struct.Struct(">HBBBL").unpack_from
 """Length (two parts), type, flags, stream."""

@@ -22,3 +22,5 @@ class Http2Limits:
     min_ping_interval: float = 0.0
     """The peer that asks more often, four times over, is sent away, as gRPC has it."""
     idle_timeout: float = 0.0
+    lane: bool = False
+    """Offer a server to send it small calls in one frame each."""

@@ -8,6 +8,8 @@ from pillion.net.http2.frames import (
     FRAME_BYTES,
     HEADER_TABLE_SIZE,
     INITIAL_WINDOW_SIZE,
+    LANE_CALLS,
+    LANE_VERSION,
     MAX_CONCURRENT_STREAMS,
     MAX_FRAME_SIZE,
     MAX_HEADER_LIST_SIZE,
@@ -32,6 +34,8 @@ class PeerSettings:
         self.max_streams = 2**31 - 1
         """Streams the peer lets us have open."""
         self.header_list_bytes = 2**32 - 1
+        self.lane = False
+        """The peer takes `LANE` frames like ours."""
 
     def read(self, payload: bytes) -> None:
         """Take over a SETTINGS payload, value by value."""
@@ -52,6 +56,8 @@ class PeerSettings:
             self.max_streams = value
         elif key == MAX_HEADER_LIST_SIZE:
             self.header_list_bytes = value
+        elif key == LANE_CALLS:
+            self.lane = value == LANE_VERSION
         elif key == HEADER_TABLE_SIZE and value < TABLE_BYTES:
             # We never use the table, but a peer that made it smaller waits to hear that we know.
             self._connection.notice = _EMPTY_TABLE
