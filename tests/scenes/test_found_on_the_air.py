@@ -1,29 +1,12 @@
 """Two sidecars that share no registry find each other by multicast DNS."""
 
 import os
-import socket
 
 import pytest
 from scenes.golden_apps.client import send
 from scenes.golden_apps.http_app import HttpApp
+from support.multicast import has_multicast
 from support.sidecar import Sidecar, Stage, until
-
-
-def has_multicast() -> bool:
-    """Whether a packet sent to the group of mDNS comes back."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as said,
-    ):
-        try:
-            heard.bind(("", 0))
-            heard.settimeout(1)
-            group = socket.inet_aton("224.0.0.251")
-            heard.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + socket.inet_aton("0.0.0.0"))
-            said.sendto(b"anybody", ("224.0.0.251", heard.getsockname()[1]))
-            return heard.recv(16) == b"anybody"
-        except OSError:
-            return False
 
 
 def test_two_sidecars_with_homes_of_their_own_find_each_other(stage: Stage) -> None:

@@ -1,6 +1,5 @@
 """Calls through two sidecars that know of each other by the machine's registry alone."""
 
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 
 import pytest
+from support.multicast import has_multicast
 from support.sidecar import Process, Sidecar, Stage, free_port, http, until
 
 APPS = Path(__file__).parent / "ops_apps"
@@ -271,7 +271,7 @@ def test_namespaces_keep_equal_names_apart(stage: Stage) -> None:
 
 
 def test_without_a_registry_they_find_each_other_by_multicast(stage: Stage) -> None:
-    if not multicast_works():
+    if not has_multicast():
         pytest.skip("multicast does not come back to this machine")
     alone, port = {"PILLION_HOME": "/dev/null/nowhere"}, free_port()
     stage.python("open", APPS / "open_app.py", str(port), "open")
@@ -279,16 +279,3 @@ def test_without_a_registry_they_find_each_other_by_multicast(stage: Stage) -> N
     stage.sidecar(name, "--no-multicast=false", app_port=port, env=alone).ready()
     caller = stage.sidecar("a", "--no-multicast=false", env=alone).ready()
     assert until(lambda: call(caller, "who", name)) == b"open"
-
-
-def multicast_works() -> bool:
-    group = "224.0.0.251"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
-        try:
-            ear.bind(("", 0))
-            ear.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + bytes(4))
-            ear.settimeout(1)
-            ear.sendto(b"?", (group, ear.getsockname()[1]))
-            return ear.recv(1) == b"?"
-        except OSError:
-            return False
