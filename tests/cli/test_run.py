@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.sidecar import Process, free_port, http, until
 
+from pillion.cli.processes import command_line
 from tests.cli.conftest import Desk, family
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
@@ -112,6 +113,19 @@ def test_killing_the_commands_worker_ends_everything_too(desk: Desk) -> None:
     os.kill(worker.pid, signal.SIGKILL)
     assert run.wait() == 128 + signal.SIGKILL
     assert (family(desk.folder), desk.listed()) == ([], [])
+
+
+@pytest.mark.timeout(60)
+def test_killing_all_of_the_commands_name_ends_everything_too(desk: Desk) -> None:
+    (desk.folder / "stubborn.py").write_text(STUBBORN)
+    run = desk.run("--app-id", "desk-tree", "--", "python3", "stubborn.py", str(desk.folder))
+    until(lambda: "family complete" in run.said(), why="the app has children")
+    modules = ("pillion.cli.main", "pillion.host.main")
+    ours = (each.pid for each in family(desk.folder) if {*modules} & {*command_line(each.pid)})
+    known = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in ours}
+    for pid in [pid for pid, name in known.items() if name == known[run.pid]]:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: family(desk.folder) == [], why="nothing is left")
 
 
 @pytest.mark.timeout(60)

@@ -45,7 +45,8 @@ async def running(home: Path) -> list[Instance]:
     known = {each.record.pid for each in found}
     found += [Instance(record, is_ours=False) for record in by_hand() if record.pid not in known]
     made = await asyncio.gather(*(_asked(each) for each in found))
-    return sorted(made, key=lambda each: each.record.created)
+    # A command line without an app id is a sidecar's only if it answers as one: an editor may have its file open.
+    return sorted((each for each in made if each.app_id), key=lambda each: each.record.created)
 
 
 def named(instances: Sequence[Instance], app_id: str) -> Instance:
@@ -120,6 +121,7 @@ async def _asked(instance: Instance) -> Instance:
         instance,
         record=replace(
             record,
+            app_id=record.app_id or str(told.get("id") or ""),
             app_pid=_number(extended.get("appPID", "")) or record.app_pid,
             cli_pid=_number(extended.get("cliPID", "")) or record.cli_pid,
             command=str(extended.get("appCommand", "") or record.command),

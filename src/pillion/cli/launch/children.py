@@ -16,12 +16,13 @@ from pillion.cli.processes import Process
 from pillion.toolbox.lazily import dataclass
 
 _SET_PDEATHSIG = 1
+_SET_NAME = 15
 _SET_CHILD_SUBREAPER = 36
 _LOOK = 0.02
 """Seconds between two looks at processes that are not our children."""
 
 
-def prctl(option: int, value: int) -> bool:
+def prctl(option: int, value: int | bytes) -> bool:
     """One word to the Linux kernel about this process; False where there is no such kernel."""
     if not sys.platform.startswith("linux"):
         return False
@@ -36,6 +37,11 @@ def adopt_orphans() -> bool:
 def die_with_parent(number: signal.Signals) -> bool:
     """Have the kernel send this to us when our parent ends, however it ends."""
     return prctl(_SET_PDEATHSIG, number)
+
+
+def go_by(name: bytes) -> bool:
+    """Take the name, of at most 15 bytes, by which `killall` and `pkill` know this process."""
+    return prctl(_SET_NAME, name)
 
 
 @dataclass(slots=True)

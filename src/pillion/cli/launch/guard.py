@@ -1,7 +1,8 @@
 """Two processes instead of one, so that killing either leaves nothing behind.
 
 The one a person sees only watches: it hands signals on and, should the other be killed, ends all that it started.
-The other does the work and is told by the kernel when the watcher dies.
+The other does the work and is told by the kernel when the watcher dies. It goes by another name, so that `pkill -9 pillion`
+does not kill both in one stroke: then nobody would be left to end what the apps have started.
 """
 
 import os
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from pillion.cli import processes
-from pillion.cli.launch.children import adopt_orphans, die_with_parent
+from pillion.cli.launch.children import adopt_orphans, die_with_parent, go_by
 
 _HANDED_ON = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _GRACE = 2.0
@@ -42,6 +43,7 @@ def _work(work: Callable[[], int], watcher: int, mask: "set[signal.Signals] | se
     status = 1
     try:
         os.setsid()
+        go_by(b"run-worker")
         die_with_parent(signal.SIGTERM)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if os.getppid() == watcher:
