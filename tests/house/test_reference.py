@@ -11,11 +11,15 @@ import yaml
 from pillion.cli.command import GLOBAL
 from pillion.cli.main import COMMANDS
 from pillion.drivers.index import INDEX
+from pillion.edge.grpc import absent as absent_rpcs
+from pillion.edge.grpc.front import GROUPS
+from pillion.host import flags
 from pillion.host.flags import FLAGS
 from pillion.plug import settings
 from pillion.plug.component import Component
 from pillion.resources import configuration, folder
 from pillion.resources.component import BUILT_IN
+from pillion.wire.proto import Kind
 from tests.house.source import PROJECT
 from tools import reference
 
@@ -72,12 +76,34 @@ def test_every_fault_is_documented() -> None:
     assert [name for name, fault in reference.faults().items() if f"`{fault.code}`" not in page] == []
 
 
-def test_every_method_of_the_wire_has_one_place_on_the_page() -> None:
+def test_every_method_of_the_wire_is_either_served_or_absent() -> None:
     served, absent = reference.served_methods(), reference.absent_methods()
     assert served & absent == set()
-    assert served | absent <= set(reference.runtime_methods())
+    assert served | absent == set(reference.runtime_methods())
     page = (reference.DOCS / "routes.md").read_text()
     assert [name for name in reference.runtime_methods() if page.count(f"`{name}`") != 1] == []
+
+
+def test_every_method_of_the_official_sdk_is_either_served_or_absent() -> None:
+    descriptor = pytest.importorskip("dapr.proto.runtime.v1.dapr_pb2").DESCRIPTOR
+    theirs = {method.name for method in descriptor.services_by_name["Dapr"].methods}
+    assert len(theirs) >= 94
+    assert theirs - reference.served_methods() - reference.absent_methods() == set()
+
+
+def test_every_method_of_the_wire_belongs_to_one_api_group() -> None:
+    grouped = [name for names in GROUPS.values() for name in names.split()]
+    assert sorted(grouped) == sorted(reference.runtime_methods())
+
+
+def test_an_absent_method_is_answered_in_the_kind_of_call_it_is() -> None:
+    single = {method.name for method in reference.runtime().methods if method.kind is Kind.UNARY}
+    assert set(absent_rpcs.unary("", "")) <= single
+    assert not set(absent_rpcs.streams(grpc_app=False)) & single
+
+
+def test_every_api_group_may_stand_in_a_configuration() -> None:
+    assert {group.partition(".")[0] for group in GROUPS} <= flags.API_NAMES
 
 
 def test_no_two_routes_claim_one_method_and_path() -> None:

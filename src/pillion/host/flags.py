@@ -487,10 +487,11 @@ _WITHOUT_EFFECT = (
     ),
     (_NO_RELOAD, ("hot-reload-reconcile-interval",)),
 )  # fmt: skip
-_APIS = frozenset(
+API_NAMES = frozenset(
     (
         "invoke", "state", "publish", "bindings", "secrets", "actors", "metadata", "configuration", "lock", "unlock", "crypto",
-        "subtlecrypto", "workflows", "jobs", "shutdown", "subscribe", "conversation", "healthz",
+        "subtlecrypto", "workflows", "jobs", "shutdown", "subscribe", "conversation", "search", "vector", "binarystore",
+        "healthz",
     )
 )  # fmt: skip
 """The names that API lists may use."""
@@ -592,8 +593,10 @@ def _unprotected(configuration: Configuration, components: Iterable[Component]) 
             "has an identity and its default action would let all of them in. Set defaultAction to deny, or remove the policies"
         )
     for rule in (*configuration.api_allowed, *configuration.api_denied):
-        if rule.name.lower() not in _APIS:
-            said = f'spec.api names "{rule.name}", which is no API{suggest.hint(rule.name, sorted(_APIS))}'
+        if rule.name.lower() not in API_NAMES:
+            said = (
+                f'spec.api names "{rule.name}", which is no API{suggest.hint(rule.name, sorted(API_NAMES))}'
+            )
             yield f"{configuration.places.get('api', '')}: {said}: the rule would neither open nor close anything"
     loaded = {component.name: component for component in components}
     for step in (*configuration.http_pipeline, *configuration.app_http_pipeline):

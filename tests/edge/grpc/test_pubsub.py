@@ -1,7 +1,7 @@
 """Publishing over gRPC, and subscription streams held open by a grpcio client."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,11 +11,14 @@ from support.api import GrpcCaller
 from support.pubsub import Deck, Told
 from support.waiting import eventually
 
+from pillion.contracts.pubsub import Deliver, Subscription
+from pillion.drivers.pubsub.memory import MemoryPubSub, MemoryPubSubSettings
 from pillion.edge.grpc.api import DAPR, GrpcApi
 from pillion.edge.grpc.pubsub import PubSubRpcs
 from pillion.model.call import PLAIN
+from pillion.model.pubsub import Message, Topic, Verdict
 from pillion.net.grpc.server import GrpcServer
-from pillion.net.rpc import RpcError
+from pillion.net.rpc import GrpcLimits, RpcError, ServerCall
 from pillion.wire.proto import rpc, runtime
 
 CE = "application/cloudevents+json"
@@ -152,7 +155,7 @@ class Client:
         return (await self.read()).event_message
 
     async def read(self) -> Any:
-        message = await self.call.read()
+        message = await asyncio.wait_for(self.call.read(), 10)
         assert message is not grpc.aio.EOF, (await self.call.code(), await self.call.details())
         return runtime.SubscribeTopicEventsResponseAlpha1.FromString(message)
 
@@ -163,15 +166,19 @@ class Client:
 
 
 @asynccontextmanager
-async def streaming(deck: Deck) -> AsyncIterator[grpc.aio.Channel]:
+async def streaming(
+    deck: Deck, look: Callable[[ServerCall], None] | None = None, limits: GrpcLimits | None = None
+) -> AsyncIterator[grpc.aio.Channel]:
     rpcs = PubSubRpcs(deck.service, deck.subscriptions)
-    api = GrpcApi(admission=None, over=lambda *_: None)
+    api = GrpcApi(admission=look, over=lambda *_: None)
     api.serve(DAPR, rpcs.unary(), rpcs.streams())
-    server = GrpcServer(api)
+    server = GrpcServer(api, limits)
     port = await server.listen(["127.0.0.1"], 0)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield channel
-    await server.close()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel
+    finally:
+        await server.close()
 
 
 @pytest.fixture
@@ -331,21 +338,68 @@ async def test_two_streams_of_one_topic_both_hear_an_event_in_memory(
         client.call.cancel()
 
 
-async def test_an_id_that_is_under_way_is_not_sent_twice_at_once(
-    deck: Deck, channel: grpc.aio.Channel
-) -> None:
+async def test_an_event_whose_id_is_under_way_waits_its_turn(deck: Deck, channel: grpc.aio.Channel) -> None:
     client = Client(channel)
-    await client.begin("s7")
+    await client.begin("s7", dead="s7dead")
     await client.stands()
+    dead = await deck.spy("s7dead", "pub")
     for data in ("first", "second"):
         await publish(deck, data, "s7", **{"cloudevent.id": "same"})
-    assert (await client.event()).data == b"first"
-    await eventually(lambda: deck.clock.sleepers)
+    await publish(deck, "other", "s7")
+    first, other = await client.event(), await client.event()
+    assert (first.data, other.data) == (b"first", b"other")
     await client.answer("same")
-    await deck.clock.advance(1)
     assert (await client.event()).data == b"second"
     await client.answer("same")
+    await client.answer(other.id)
+    await eventually(lambda: deck.noted.told.count(("ingress", "pub", "s7", "success", "")) == 3)
+    assert dead == []
     client.call.cancel()
+
+
+class Overheard(MemoryPubSub):
+    """Lets a test hand up a message when it likes."""
+
+    deliver: Deliver
+
+    async def subscribe(self, topic: Topic, deliver: Deliver) -> Subscription:
+        self.deliver = deliver
+        return await super().subscribe(topic, deliver)
+
+
+async def test_an_event_that_finds_its_stream_gone_is_returned_to_the_broker_and_not_buried(
+    deck: Deck,
+) -> None:
+    driver = Overheard(MemoryPubSubSettings(), deck.context("held"))
+    await driver.open()
+    deck.mount("held", driver)
+    dead = await deck.spy("dead", "held")
+    event = Message("s9", b'{"id":"1","specversion":"1.0","data":"x"}', "", {}, "1", 1)
+    verdicts: list[asyncio.Future[Verdict]] = []
+
+    def meanwhile(call: ServerCall) -> None:
+        call.on_cancel(lambda: verdicts.append(asyncio.ensure_future(driver.deliver(event))))
+
+    async with streaming(deck, meanwhile) as channel:
+        client = Client(channel)
+        await client.begin("s9", "held", dead="dead")
+        await client.stands()
+        client.call.cancel()
+        await eventually(lambda: verdicts)
+        assert await verdicts[0] is Verdict.ABANDON and dead == []
+
+
+async def test_an_event_too_large_for_the_stream_goes_to_the_dead_letter_topic(deck: Deck) -> None:
+    dead = await deck.spy("s10dead", "pub")
+    async with streaming(deck, limits=GrpcLimits(message_bytes=2000)) as channel:
+        client = Client(channel)
+        await client.begin("s10", dead="s10dead")
+        await client.stands()
+        await publish(deck, "x" * 3000, "s10")
+        await publish(deck, "small", "s10")
+        assert (await client.event()).data == b"small"
+        await eventually(lambda: len(dead) == 1)
+        client.call.cancel()
 
 
 async def test_a_stream_goes_on_while_the_app_is_ill(deck: Deck, channel: grpc.aio.Channel) -> None:

@@ -8,7 +8,7 @@ from pillion.edge.grpc.api import DAPR
 from pillion.net.rpc import Code, RpcError, ServerCall
 from pillion.wire import errors as wire
 
-_GROUPS: Final = {
+GROUPS: Final = {
     "state.v1": "GetState GetBulkState SaveState DeleteState DeleteBulkState ExecuteStateTransaction",
     "state.v1alpha1": "QueryStateAlpha1",
     "invoke.v1": "InvokeService",
@@ -18,7 +18,8 @@ _GROUPS: Final = {
     "bindings.v1": "InvokeBinding",
     "secrets.v1": "GetSecret GetBulkSecret",
     "actors.v1": "RegisterActorTimer UnregisterActorTimer RegisterActorReminder UnregisterActorReminder "
-    "UnregisterActorRemindersByType ListActorReminders GetActorState GetActorReminder ExecuteActorStateTransaction InvokeActor",
+    "UnregisterActorRemindersByType ListActorReminders ListActorTimers GetActorTimer GetActorState GetActorReminder "
+    "ExecuteActorStateTransaction InvokeActor",
     "actors.v1alpha1": "SubscribeActorEventsAlpha1",
     "configuration.v1": "GetConfiguration SubscribeConfiguration UnsubscribeConfiguration",
     "configuration.v1alpha1": "GetConfigurationAlpha1 SubscribeConfigurationAlpha1 UnsubscribeConfigurationAlpha1",
@@ -35,6 +36,11 @@ _GROUPS: Final = {
     "jobs.v1alpha1": "ScheduleJobAlpha1 GetJobAlpha1 DeleteJobAlpha1 DeleteJobsByPrefixAlpha1 ListJobsAlpha1",
     "conversation.v1alpha1": "ConverseAlpha1",
     "conversation.v1alpha2": "ConverseAlpha2",
+    "search.v1alpha1": "CreateIndexAlpha1 GetIndexAlpha1 ListIndexesAlpha1 DeleteIndexAlpha1 IndexDocumentsAlpha1 "
+    "GetDocumentsAlpha1 DeleteDocumentsAlpha1 SearchAlpha1",
+    "vector.v1alpha1": "CreateCollectionAlpha1 GetCollectionAlpha1 ListCollectionsAlpha1 DeleteCollectionAlpha1 "
+    "UpsertVectorsAlpha1 GetVectorsAlpha1 DeleteVectorsAlpha1 QueryVectorsAlpha1 BatchQueryVectorsAlpha1",
+    "binarystore.v1alpha1": "SetBinaryFileAlpha1 GetBinaryFileAlpha1 DeleteBinaryFileAlpha1",
     "metadata.v1": "GetMetadata SetMetadata",
     "shutdown.v1": "Shutdown",
 }
@@ -44,25 +50,25 @@ _RUNTIME = b"/dapr.proto.runtime."
 
 
 class Admission:
-    """Refuses calls without the token (every service of the port) and calls of unlisted APIs (the runtime's own)."""
+    """Refuses calls of unlisted APIs (the runtime's own), then calls without the token (every service of the port)."""
 
     def __init__(self, token: str, admits: Callable[[str], bool] | None) -> None:
         self._token = token.encode()
-        self._barred = frozenset[bytes]() if admits is None else _barred(admits)
         self._strict = admits is not None
-        self._listed = frozenset(_paths())
+        self._admitted = frozenset[bytes]() if admits is None else _admitted(admits)
+        self._unknown = admits is None or admits("")
+        """A method in no group is open where lists only deny."""
 
     def __call__(self, call: ServerCall) -> None:
-        if self._token:
-            self._check_token(call)
-        if (
-            self._strict
-            and call.path.startswith(_RUNTIME)
-            and (call.path in self._barred or call.path not in self._listed)
-        ):
+        if self._strict and call.path.startswith(_RUNTIME) and not self._lists(call.path):
             raise _refusal(
                 Code.UNIMPLEMENTED, "Not Implemented", "501", "requested endpoint is not available"
             )
+        if self._token:
+            self._check_token(call)
+
+    def _lists(self, path: bytes) -> bool:
+        return path in self._admitted or (self._unknown and path not in _GROUPED)
 
     def _check_token(self, call: ServerCall) -> None:
         shown = next((value for key, value in call.metadata if key == b"dapr-api-token"), None)
@@ -77,17 +83,15 @@ class Admission:
         call.metadata[:] = [pair for pair in call.metadata if pair[0] != b"dapr-api-token"]
 
 
-def _paths() -> list[bytes]:
-    return [DAPR + name.encode() for names in _GROUPS.values() for name in names.split()]
+def _paths(group: str) -> list[bytes]:
+    return [DAPR + name.encode() for name in GROUPS[group].split()]
 
 
-def _barred(admits: Callable[[str], bool]) -> frozenset[bytes]:
-    return frozenset(
-        DAPR + name.encode()
-        for group, names in _GROUPS.items()
-        if not admits(group)
-        for name in names.split()
-    )
+_GROUPED: Final = frozenset(path for group in GROUPS for path in _paths(group))
+
+
+def _admitted(admits: Callable[[str], bool]) -> frozenset[bytes]:
+    return frozenset(path for group in GROUPS if admits(group) for path in _paths(group))
 
 
 def _refusal(code: Code, message: str, status: str, text: str) -> RpcError:

@@ -118,6 +118,7 @@ class EventStream:
         self._call = call
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._sending = asyncio.Lock()
+        self._ended = False
 
     async def begin(self, subscriptions: Subscriptions, interest: Interest) -> Line:
         """Subscribe, and say so before the first event is sent."""
@@ -130,27 +131,42 @@ class EventStream:
             try:
                 await self._call.send(_STANDS)
             except BaseException:
+                self.end()
                 await subscriptions.close_stream(line)
                 raise
         return line
 
     async def take(self, event: Event) -> Answer:
-        """Send an event and wait for the app's word on it."""
+        """Send an event and wait for the app's word on it; one whose id is under way on this stream waits its turn.
+
+        An event that finds the stream gone waits for `end`, which comes together with the subscription's: only then is it
+        returned to the broker, where it would otherwise count as one that the app failed.
+        """
         id = str(event.envelope.get("id", ""))
-        if id in self._waiting:
-            raise AppFailed(f"an event of id {id} is already under way on this stream")
+        while (other := self._waiting.get(id)) is not None:
+            await asyncio.wait([other])
+        if self._ended:
+            raise AppUnreachable(_GONE)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[id] = answer
         try:
+            await self._send(event)
+            return await answer
+        finally:
+            answer.cancel()
+            if self._waiting.get(id) is answer:
+                del self._waiting[id]
+
+    async def _send(self, event: Event) -> None:
+        try:
             async with self._sending:
                 await self._call.send(_message(event))
-            return await answer
         except RpcError as error:
-            raise AppUnreachable(f"the stream has gone: {error.message}") from error
+            if error.code == Code.RESOURCE_EXHAUSTED:
+                raise AppFailed(f"the event cannot be sent: {error.message}") from error
+            log.debug("the stream has gone: %s", error.message)
         except ValueError as error:
             raise AppFailed(f"the event cannot be sent: {error}") from error
-        finally:
-            self._waiting.pop(id, None)
 
     async def listen(self, line: Line) -> None:
         """Hear the app's answers; ends with the stream, or with the subscription once the sidecar has drained it."""
@@ -179,13 +195,15 @@ class EventStream:
 
     def end(self) -> None:
         """Nobody will answer any more."""
-        for answer in self._waiting.values():
+        self._ended = True
+        while self._waiting:
+            answer = self._waiting.popitem()[1]
             if not answer.done():
-                answer.set_exception(AppUnreachable("the stream has gone"))
+                answer.set_exception(AppUnreachable(_GONE))
                 answer.exception()  # its waiter may be cancelled before it looks
 
     def _answered(self, id: str, word: Answer) -> None:
-        answer = self._waiting.get(id)
+        answer = self._waiting.pop(id, None)
         if answer is None:
             log.warning("an answer came for event %s, which this stream does not wait for", id)
         elif not answer.done():
@@ -193,6 +211,7 @@ class EventStream:
 
 
 _REQUEST: Final = "subscribe_topic_events_request_type"
+_GONE: Final = "the stream has gone"
 _STANDS = b"\x0a\x00"
 """An initial_response: field 1, empty."""
 
