@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 from pillion.drivers.index import INDEX
@@ -34,8 +33,7 @@ class Catalogue:
 
     def __init__(self, rows: Mapping[str, Mapping[str, str]] | None = None) -> None:
         self._rows = dict(INDEX if rows is None else rows)
-        if rows is None:
-            self._rows |= {point.name: {"at": point.value} for point in entry_points(group=GROUP)}
+        self._asked_packages = rows is not None
 
     def find(self, type_name: str, version: str) -> type[Component[Any]]:
         """The class of a type and version. No version, v0 and v1 are the same; the part after the category is matched without case.
@@ -44,7 +42,7 @@ class Catalogue:
         """
         category, _, name = type_name.partition(".")
         wanted = f"{category}.{name.lower()}/{canonical(version)}"
-        row = self._rows.get(wanted)
+        row = self._rows.get(wanted) or self._installed().get(wanted)
         if row is None:
             raise UnknownType(self._unknown(type_name, version, wanted))
         module, _, attribute = row["at"].partition(":")
@@ -57,6 +55,16 @@ class Catalogue:
     def extra(self, type_name: str) -> str:
         """The extra that installs a type's client library, "" when none is needed."""
         return self._rows.get(f"{type_name.lower()}/v1", {}).get("extra", "")
+
+    def _installed(self) -> Mapping[str, Mapping[str, str]]:
+        """All rows, those of installed packages too: looking through these takes longer than all the rest of a start."""
+        if not self._asked_packages:
+            from importlib.metadata import entry_points
+
+            self._asked_packages = True
+            found = {point.name: {"at": point.value} for point in entry_points(group=GROUP)}
+            self._rows = {**found, **self._rows}
+        return self._rows
 
     def _unknown(self, type_name: str, version: str, wanted: str) -> str:
         category = type_name.partition(".")[0]

@@ -13,9 +13,6 @@ import logging
 import os
 import signal
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -52,7 +49,9 @@ def run(args: Sequence[str], environ: Mapping[str, str]) -> int:
         _say(f"Version: {DAPR_VERSION}\nGit Commit: pillion-{__version__}\nGit Version: v{DAPR_VERSION}")
         return 0
     if flags.wait:
-        return _wait(flags)
+        from pillion.host.outbound import wait
+
+        return wait(flags)
     try:
         output = logs.configure(
             app_id=flags.app_id, level=flags.log_level, as_json=flags.log_as_json, file=flags.log_file
@@ -219,23 +218,6 @@ def _say(text: str, to: TextIO | None = None) -> None:
     stream = to or sys.stdout
     stream.write(f"{text}\n")
     stream.flush()
-
-
-def _wait(flags: Flags) -> int:
-    """Poll a sidecar on this machine until it can serve outgoing calls."""
-    url = f"http://localhost:{flags.dapr_http_port}/v1.0/healthz/outbound"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
-                if answer.status < 300:
-                    return 0
-                why = str(answer.status)
-        except (urllib.error.URLError, OSError) as error:
-            why = str(error)
-        _say(f"Dapr outbound NOT ready yet: Get {url!r}: {why}")
-        time.sleep(0.1)
-    return 1
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Facts: names and labels are Dapr 1.17's. Component latencies below one milliseco
 histogram, and bulk deliveries carry the literal component `pubsubName`, both as there.
 """
 
-import platform
 import resource
 import time
 from collections.abc import Sequence
@@ -417,6 +416,8 @@ def _process_lines(started: float) -> str:
     lines = [
         f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {value}" for name, kind, text, value in rows
     ]
+    import platform
+
     version = platform.python_version()
     lines.append("# HELP python_info The interpreter\n# TYPE python_info gauge")
     lines.append(f'python_info{{implementation="{platform.python_implementation()}",version="{version}"}} 1')

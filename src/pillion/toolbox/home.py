@@ -2,7 +2,6 @@
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +17,8 @@ def candidates(asked: str, environ: Mapping[str, str]) -> Iterator[Path]:
         return
     if home := home_of_user():
         yield Path(home) / ".pillion"
+    import tempfile
+
     yield Path(tempfile.gettempdir()) / f"pillion-{_user()}"
 
 

@@ -35,11 +35,11 @@ def _made(cls: Any, options: dict[str, bool]) -> Any:
         raise TypeError(
             f"{cls.__qualname__}: class variables and init-only fields need dataclasses.dataclass"
         )
-    _stand_in(light, "__init__", {"eq": False, "repr": False, "frozen": frozen})
-    _stand_in(light, "__repr__", {"eq": False, "init": False})
-    _stand_in(light, "__eq__", {"init": False, "repr": False})
+    _stand_in(light, "__init__", lambda: _init(light, frozen))
+    _stand_in(light, "__repr__", lambda: _twin(light, eq=False, init=False).__repr__)
+    _stand_in(light, "__eq__", lambda: _twin(light, init=False, repr=False).__eq__)
     if frozen:
-        _stand_in(light, "__hash__", {"init": False, "repr": False, "frozen": True})
+        _stand_in(light, "__hash__", lambda: _twin(light, init=False, repr=False, frozen=True).__hash__)
         _freeze(light)
     else:
         light.__hash__ = None
@@ -52,11 +52,11 @@ def _is_plain(cls: type[Any], options: dict[str, bool]) -> bool:
     return alone and options.keys() <= _OURS and not _WRITTEN & cls.__dict__.keys()
 
 
-def _stand_in(cls: type[Any], name: str, options: dict[str, bool]) -> None:
+def _stand_in(cls: type[Any], name: str, write: Callable[[], Any]) -> None:
     """A method that puts the real one into its place and goes on there."""
 
     def stand_in(self: Any, /, *args: Any, **named: Any) -> Any:
-        written = _twin(cls, options).__dict__[name]
+        written = write()
         setattr(cls, name, written)
         return written(self, *args, **named)
 
@@ -65,7 +65,40 @@ def _stand_in(cls: type[Any], name: str, options: dict[str, bool]) -> None:
     setattr(cls, name, stand_in)
 
 
-def _twin(cls: Any, options: Any) -> Any:
+def _init(cls: Any, frozen: bool) -> Any:
+    """The constructor, as the standard library would write it: a few lines, so that the first object is soon there."""
+    space: dict[str, Any] = {"_set": object.__setattr__, "_MADE": dataclasses.MISSING}
+    plain, named, body = ["self"], [], []
+    for field in dataclasses.fields(cls):
+        given = f"_default_{field.name}"
+        value = field.name
+        if field.default_factory is not dataclasses.MISSING:
+            space[given] = field.default_factory
+            value = f"{given}() if {field.name} is _MADE else {field.name}" if field.init else f"{given}()"
+        elif field.default is not dataclasses.MISSING:
+            space[given] = field.default
+            value = field.name if field.init else given
+        elif not field.init:
+            continue
+        if field.init:
+            (named if field.kw_only else plain).append(_parameter(field, given))
+        body.append(f"_set(self, {field.name!r}, {value})" if frozen else f"self.{field.name} = {value}")
+    if hasattr(cls, "__post_init__"):
+        body.append("self.__post_init__()")
+    signature = ", ".join([*plain, *(["*", *named] if named else [])])
+    exec(f"def __init__({signature}):\n " + "\n ".join(body or ["pass"]), space)
+    made = space["__init__"]
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
+    return made
+
+
+def _parameter(field: "dataclasses.Field[Any]", given: str) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return f"{field.name}=_MADE"
+    return field.name if field.default is dataclasses.MISSING else f"{field.name}={given}"
+
+
+def _twin(cls: Any, **options: Any) -> Any:
     """A class of the same name and fields, written out by the standard library as asked."""
     fields = cls.__dataclass_fields__
     space: dict[str, Any] = {
@@ -75,8 +108,6 @@ def _twin(cls: Any, options: Any) -> Any:
         "__qualname__": cls.__qualname__,
         "__doc__": cls.__doc__,
     }
-    if hasattr(cls, "__post_init__"):
-        space["__post_init__"] = cls.__post_init__
     return dataclasses.dataclass(**options)(type(cls.__name__, (), space))
 
 

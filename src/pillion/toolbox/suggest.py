@@ -1,11 +1,12 @@
 """The word that was probably meant."""
 
-import difflib
 from collections.abc import Iterable
 
 
 def closest(word: str, choices: Iterable[str]) -> str | None:
     """The most similar choice without regard to case, None when nothing is near."""
+    import difflib  # nobody who makes no mistake needs it
+
     spelled = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
     return spelled[found[0]] if found else None

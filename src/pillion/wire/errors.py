@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError
 
 from pillion.wire.proto import message_class, rpc, wellknown
 
 
 def is_garbage(error: BaseException) -> bool:
     """Whether a message's bytes could not be read as what they should be."""
+    from google.protobuf.message import DecodeError
+
     return isinstance(error, DecodeError)
 
 
@@ -61,6 +61,8 @@ def status_json(code: int, message: str, details: Sequence[bytes]) -> bytes:
 
 
 def _detail(packed: bytes) -> dict[str, Any]:
+    from google.protobuf.json_format import MessageToDict
+
     wrapped = wellknown.Any.FromString(packed)
     try:
         made = message_class(wrapped.type_url.rpartition("/")[2]).FromString(wrapped.value)

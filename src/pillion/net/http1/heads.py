@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterable
-from email.utils import formatdate
 from http import HTTPStatus
+
+from pillion.net.dates import http_date
 
 REMEMBERED = 1024
 """Names remembered in canonical form; past it the memory starts anew."""
@@ -125,7 +126,7 @@ class StatusLines:
         """`HTTP/1.1 200 OK` and the date, without a line break at the end."""
         if int(time.time()) != self._second:
             self._second = int(time.time())
-            self._date = formatdate(self._second, usegmt=True).encode()
+            self._date = http_date(self._second)
             self._dated.clear()
         line = self._dated.get(status)
         if line is None:

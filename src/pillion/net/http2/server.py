@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from email.utils import formatdate
 
+from pillion.net.dates import http_date
 from pillion.net.http import Headers, HttpHandler, HttpLimits, Request
 from pillion.net.http2.bodies import HttpExchange, sendable
 from pillion.net.http2.connection import Http2Connection
@@ -226,7 +226,7 @@ class Http2ServerProtocol(Http2Connection):
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._date = formatdate(second, usegmt=True).encode()
+            self._date = http_date(second)
         return self._date
 
     def _too_large(self, stream: Exchange) -> None:
