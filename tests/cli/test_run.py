@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sidecar import Process, free_port, http, until
+from support.sidecar import Process, component, free_port, http, until
 
 from pillion.cli.processes import command_line
 from tests.cli.conftest import Desk, family
@@ -250,6 +250,20 @@ def test_one_app_that_fails_leaves_the_others_running(desk: Desk, run_file: Path
     assert [app["appId"] for app in desk.ready(run, "desk-early").values()] == ["desk-early"]
     run.signal(signal.SIGTERM)
     assert run.wait() == 1
+
+
+@pytest.mark.timeout(60)
+def test_what_stands_in_for_a_silent_server_is_told_where_the_sidecars_log_is_a_file(
+    desk: Desk, run_file: Path
+) -> None:
+    own = desk.folder / "late" / ".dapr" / "resources"
+    own.mkdir(parents=True)
+    (own / "store.yaml").write_text(component("store", "state.redis", redisHost=f"127.0.0.1:{free_port()}"))
+    run = desk.run("-f", str(run_file), "--embedded")
+    desk.ready(run, "desk-late", "desk-early")
+    told = [line for line in run.said().splitlines() if line.startswith("warning: desk-late: store runs on")]
+    said = f"state.sqlite in {desk.home}, not on state.redis, whose server does not answer (--embedded)"
+    assert told == [f"warning: desk-late: store runs on {said}"]
 
 
 @pytest.mark.timeout(60)

@@ -84,6 +84,8 @@ def test_embedded_engines_stand_in_for_servers_that_do_not_answer(stage: Stage) 
     stage.python("open", APPS / "open_app.py", str(port), "open", wanted)
     sidecar = stage.sidecar("a", "--embedded", app_port=port, resources=resources).ready()
     assert sidecar.said().count("does not answer") == 2, "loudly"
+    assert "Component loaded: statestore (state.sqlite/v1)" in sidecar.said()
+    assert "Component loaded: pubsub (pubsub.sqlite/v1)" in sidecar.said()
     assert sidecar.ask("POST", "/v1.0/state/statestore", [{"key": "k", "value": 7}]).status == 204
     other = stage.sidecar("b", "--embedded", resources=resources).ready()
     assert other.ask("POST", "/v1.0/publish/pubsub/t", {"n": 1}).status == 204

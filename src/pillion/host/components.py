@@ -114,7 +114,7 @@ class Loader:
             loaded = await self._stood_in(other)
         self.loaded.append(loaded)
         self.metrics.component_loaded(component.type)
-        log.info("Component loaded: %s", component.label)
+        log.info("Component loaded: %s", loaded.component.label)
 
     async def _stood_in(self, other: Component) -> Loaded:
         try:

@@ -38,6 +38,7 @@ class Plan:
     http_port: int
     grpc_port: int
     metrics_port: int
+    resources: tuple[Path, ...]
     sidecar: tuple[str, ...]
     sidecar_env: Mapping[str, str]
     env: Mapping[str, str]
@@ -103,6 +104,7 @@ def _plan(
         http_port=http,
         grpc_port=grpc,
         metrics_port=metrics,
+        resources=chosen.resources,
         sidecar=(sys.executable, "-m", "pillion.host.main", *words),
         sidecar_env={"DAPR_HOST_IP": _LOOPBACK, **environ, "PILLION_HOME": str(wishes.home)},
         env={**environ, **_given_to_app(app, http, grpc, metrics)},

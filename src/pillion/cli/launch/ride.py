@@ -14,6 +14,7 @@ from pillion.cli.launch.output import Sink, Voice
 from pillion.cli.launch.plan import Plan, Wishes
 from pillion.cli.records import Record
 from pillion.cli.sidecar import Sidecar, socket_path
+from pillion.resources import folder
 from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
@@ -155,7 +156,20 @@ class Ride:
                     said = f"the sidecar of {self.plan.app_id} does not serve after {SERVES_WITHIN:g} s: see its log"
                     self._voice.warn(f"{said}; the app is started all the same")
                     return True
+            if self._wishes.embedded:
+                await self._tell_stand_ins(sidecar)
         return True
+
+    async def _tell_stand_ins(self, sidecar: Sidecar) -> None:
+        """Name the components that run on another engine than their manifest asks for; the sidecar's log may be in a file."""
+        asked = {each.name: each.type for each in folder.load(self.plan.resources).components}
+        for part in (await sidecar.metadata()).get("components") or ():
+            name, kind = part["name"], part["type"]
+            if name in asked and asked[name].lower() != kind.lower():
+                self._voice.warn(
+                    f"{self.plan.app_id}: {name} runs on {kind} in {self._wishes.home}, not on {asked[name]}, "
+                    "whose server does not answer (--embedded)"
+                )
 
     async def _start_app(self) -> bool:
         plan = self.plan
