@@ -115,6 +115,7 @@ class GrpcServer:
             keepalive_timeout=limits.keepalive_timeout,
             min_ping_interval=limits.min_ping_interval,
             idle_timeout=limits.idle_timeout,
+            lane=lane is not None,
         )
         self.encoder = Encoder()
         self.heads = Heads()

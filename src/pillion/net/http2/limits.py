@@ -23,4 +23,4 @@ class Http2Limits:
     """The peer that asks more often, four times over, is sent away, as gRPC has it."""
     idle_timeout: float = 0.0
     lane: bool = False
-    """Offer a server to send it small calls in one frame each."""
+    """Offer the peer small calls in one frame each, and take them from one that offers the same."""

@@ -35,7 +35,7 @@ class PeerSettings:
         """Streams the peer lets us have open."""
         self.header_list_bytes = 2**32 - 1
         self.lane = False
-        """The peer takes `LANE` frames like ours."""
+        """Both ends take `LANE` frames."""
 
     def read(self, payload: bytes) -> None:
         """Take over a SETTINGS payload, value by value."""
@@ -57,7 +57,7 @@ class PeerSettings:
         elif key == MAX_HEADER_LIST_SIZE:
             self.header_list_bytes = value
         elif key == LANE_CALLS:
-            self.lane = value == LANE_VERSION
+            self.lane = value == LANE_VERSION and self._connection.limits.lane
         elif key == HEADER_TABLE_SIZE and value < TABLE_BYTES:
             # We never use the table, but a peer that made it smaller waits to hear that we know.
             self._connection.notice = _EMPTY_TABLE
