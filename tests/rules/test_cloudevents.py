@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from pillion.rules import cloudevents
-from pillion.rules.cloudevents import NotAnEvent, Origin
+from pillion.rules.cloudevents import NotAnEvent, Origin, Template
 from pillion.wire import json
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -170,3 +170,35 @@ def test_an_instant_is_written_in_whole_seconds() -> None:
     assert cloudevents.rfc3339(1_700_000_000.9, utc=True) == TIME
     local = cloudevents.rfc3339(1_700_000_000.9)
     assert len(local) in (20, 25) and datetime.fromisoformat(local).timestamp() == 1_700_000_000
+
+
+@pytest.mark.parametrize("topic", ["t1", 'a"b', "100%b", "<é>"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "application/json",
+        "Application/JSON; charset=utf-8",
+        "text/plain",
+        "application/octet-stream",
+        'x"%s',
+    ],
+)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b'{"b":1.50,"a":[12345678901234567890,"<&>"]}',
+        b'{"b" : 1, "a":{}} tail',
+        b"%d {",
+        b"\xff\xc3\xa9",
+        b"1e2",
+    ],
+)
+@pytest.mark.parametrize("trace", ["", TRACE])
+def test_a_template_makes_the_very_envelope(data: bytes, content_type: str, topic: str, trace: str) -> None:
+    origin = Origin("app%a", "ps", topic, "ID", TIME, trace, "k=v" if trace else "")
+    whole = json.encode_exact(cloudevents.envelope(data, content_type, {}, origin, json.loads_first))
+    template = Template("app%a", "ps", topic, content_type, json.encode_exact, json.rewritten)
+    traces = (json.encode_exact(trace), json.encode_exact(origin.trace_state)) if trace else ()
+    assert template.filled(data, "ID", TIME, *traces) == whole

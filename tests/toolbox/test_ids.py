@@ -1,18 +1,23 @@
 """Fresh identifiers."""
 
 import uuid
+from collections.abc import Callable
 
-from pillion.toolbox.ids import uuid4
+import pytest
+
+from pillion.toolbox.ids import Uuids, uuid4
 
 
-def test_an_id_is_a_version_4_uuid() -> None:
+@pytest.mark.parametrize("made", [uuid4, Uuids().next], ids=["one", "many"])
+def test_an_id_is_a_version_4_uuid(made: Callable[[], str]) -> None:
     for _ in range(200):
-        text = uuid4()
+        text = made()
         parsed = uuid.UUID(text)
         assert str(parsed) == text
         assert parsed.version == 4
         assert parsed.variant == uuid.RFC_4122
 
 
-def test_ids_do_not_repeat() -> None:
-    assert len({uuid4() for _ in range(10_000)}) == 10_000
+@pytest.mark.parametrize("made", [uuid4, Uuids().next], ids=["one", "many"])
+def test_ids_do_not_repeat(made: Callable[[], str]) -> None:
+    assert len({made() for _ in range(10_000)}) == 10_000

@@ -12,6 +12,7 @@ from pillion.wire.json import (
     go_float,
     loads,
     loads_first,
+    rewritten,
 )  # fmt: skip
 
 
@@ -111,3 +112,25 @@ def test_members_are_found_whatever_their_case() -> None:
     assert field({"PubsubName": 1}, "pubsubname") == 1
     assert field({"KEY": 1, "key": 2}, "key") == 2
     assert field({"other": 1}, "key", "none") == "none"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"b":1,"a":"<"}',
+        b"1.50",
+        b"-0.0",
+        b" 1e2",
+        b"[1.0] rest",
+        b"12345678901234567890",
+        b'"\\u2028"',
+        b"[" * 300 + b"]" * 300,
+    ],
+)
+def test_a_text_rewritten_is_the_value_read_and_written_exactly(body: bytes) -> None:
+    assert rewritten(body) == encode_exact(loads_first(body))
+
+
+def test_a_text_that_is_no_json_is_not_rewritten() -> None:
+    with pytest.raises(JsonError):
+        rewritten(b"{")

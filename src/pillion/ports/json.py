@@ -17,3 +17,7 @@ class Json(Protocol):
     def encode_exact(self, value: object, /) -> bytes:
         """Sorted keys, markup escaped, every number as it was read."""
         ...
+
+    def rewritten(self, body: bytes, /) -> bytes:
+        """The first value of a body as `encode_exact` writes it."""
+        ...

@@ -41,12 +41,13 @@ OPEN = TopicScopes()
 def scopes(metadata: Mapping[str, str], app_id: str) -> TopicScopes:
     """Read a component's four words on topics; names are compared without case."""
     words = {key.lower(): value for key, value in metadata.items()}
-    return TopicScopes(
+    found = TopicScopes(
         _listed(words.get("allowedtopics", "")),
         _listed(words.get("protectedtopics", "")),
         _own(words.get("publishingscopes", ""), app_id),
         _own(words.get("subscriptionscopes", ""), app_id),
     )
+    return OPEN if found == OPEN else found
 
 
 def _listed(text: str) -> frozenset[str]:

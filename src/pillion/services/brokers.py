@@ -44,16 +44,7 @@ class Broker:
 
     def named(self, publication: Publication) -> Publication:
         """A publication under the broker's own name of its topic."""
-        if not self.prefix:
-            return publication
-        return Publication(
-            self.prefix + publication.topic,
-            publication.data,
-            publication.content_type,
-            publication.metadata,
-            publication.expires_at,
-            publication.order_key,
-        )
+        return publication._replace(topic=self.prefix + publication.topic) if self.prefix else publication
 
 
 def broker(

@@ -21,11 +21,15 @@ from pillion.model.state import NOTHING
 from pillion.ports.json import Json
 from pillion.ports.telemetry import Telemetry
 from pillion.rules import cloudevents
-from pillion.rules.cloudevents import CLOUD_EVENT, NotAnEvent, Origin
+from pillion.rules.cloudevents import CLOUD_EVENT, NotAnEvent, Origin, Template
+from pillion.rules.topics import OPEN
 from pillion.services.brokers import Broker
 from pillion.toolbox.clock import Clock
-from pillion.toolbox.ids import uuid4
+from pillion.toolbox.ids import Uuids
 from pillion.toolbox.lazily import dataclass
+
+_TEMPLATES = 1024
+"""Envelopes kept ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class PubSubService:
         self._telemetry = telemetry
         self._json = json
         self._clock = clock
+        self._templates: dict[tuple[str, str, str], Template] = {}
+        self._ids = Uuids()
         self._second = 0
         self._time = ""
 
@@ -86,7 +92,9 @@ class PubSubService:
     ) -> None:
         """Publish one event. `trace_raw` puts the trace beside a raw payload, as the gRPC API does."""
         broker = self.target(pubsub, topic)
-        if metadata and self._is_raw(pubsub, metadata):
+        if not metadata:
+            publication = self._plain(call, broker, topic, data, content_type)
+        elif self._is_raw(pubsub, metadata):
             if trace_raw:
                 metadata = {**metadata, "traceid": call.trace, "tracestate": call.trace_state}
             publication = self._publication(broker, topic, data, "", metadata)
@@ -150,6 +158,28 @@ class PubSubService:
             given = cloudevents.word(metadata, "rawPayload")
             raise ApiError(PUBSUB_METADATA, resource=pubsub, info={"rawPayload": given}, why=error) from error
 
+    def _plain(self, call: Call, broker: Broker, topic: str, data: bytes, content_type: str) -> Publication:
+        """An event that came without metadata, in the envelope that is ready for its topic."""
+        name = broker.mount.name
+        template = self._templates.get((name, topic, content_type))
+        if template is None:
+            if cloudevents.plain_type(content_type) == CLOUD_EVENT:
+                return self._wrapped(call, broker, topic, data, content_type, NOTHING)
+            template = self._template(name, topic, content_type)
+        id, time = self._ids.next(), self._stamp(self._clock.now())
+        if not call.trace:
+            return Publication(topic, template.filled(data, id, time), CLOUD_EVENT)
+        trace, state = self._json.encode_exact(call.trace), self._json.encode_exact(call.trace_state)
+        return Publication(topic, template.filled(data, id, time, trace, state), CLOUD_EVENT)
+
+    def _template(self, pubsub: str, topic: str, content_type: str) -> Template:
+        encode, rewrite = self._json.encode_exact, self._json.rewritten
+        if len(self._templates) >= _TEMPLATES:
+            self._templates.clear()
+        made = Template(self.app_id, pubsub, topic, content_type, encode, rewrite)
+        self._templates[pubsub, topic, content_type] = made
+        return made
+
     def _wrapped(
         self,
         call: Call,
@@ -161,7 +191,7 @@ class PubSubService:
     ) -> Publication:
         now = self._clock.now()
         origin = Origin(
-            self.app_id, broker.name, topic, uuid4(), self._stamp(now), call.trace, call.trace_state
+            self.app_id, broker.name, topic, self._ids.next(), self._stamp(now), call.trace, call.trace_state
         )
         try:
             event = cloudevents.envelope(data, content_type, metadata, origin, self._json.loads_first)
@@ -191,7 +221,7 @@ class PubSubService:
         return Publication(topic, data, content_type, metadata, expires_at, order_key)
 
     def _admit(self, broker: Broker, topic: str) -> None:
-        if not broker.scopes.may_publish(topic):
+        if broker.scopes is not OPEN and not broker.scopes.may_publish(topic):
             why = PUBSUB_FORBIDDEN.text.format(topic=topic, app_id=self.app_id)
             raise ApiError(
                 PUBSUB_FORBIDDEN,
@@ -207,12 +237,15 @@ class PubSubService:
         publication = broker.named(publication)
         mount, started, ok = broker.mount, time.perf_counter(), False
         try:
-            await mount.perform(call, "publish", lambda: mount.driver.publish(publication))
+            if mount.direct:
+                await mount.driver.publish(publication)
+            else:
+                await mount.perform(call, "publish", lambda: mount.driver.publish(publication))
             ok = True
         except DriverError as error:
-            raise self.failed(broker.name, topic, str(error)) from error
+            raise self.failed(mount.name, topic, str(error)) from error
         finally:
-            self._telemetry.egress(broker.name, topic, ok, time.perf_counter() - started)
+            self._telemetry.egress(mount.name, topic, ok, time.perf_counter() - started)
 
     async def _send_many(
         self, call: Call, broker: Broker, topic: str, publications: Sequence[Publication]

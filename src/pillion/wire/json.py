@@ -77,6 +77,16 @@ def encode_exact(value: object) -> bytes:
     return escaped(_written(value, _same_number, _SORTED))
 
 
+def rewritten(body: bytes) -> bytes:
+    """The first value of a body as `encode_exact` writes it; raises JsonError."""
+    if not _is_delicate(body):
+        try:
+            return escaped(orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS))
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+            pass
+    return encode_exact(loads_first(body))
+
+
 def encode_ordered(value: object) -> bytes:
     """Keys in the order given, escaped markup, numbers as Go prints them."""
     return escaped(_written(value, _go_number, orjson.OPT_PASSTHROUGH_SUBCLASS))
@@ -157,7 +167,9 @@ def _rest(value: object) -> Any:
 
 
 def _is_delicate(body: bytes) -> bool:
-    return _DELICATE.search(body) is not None or _DELICATE_ALONE.match(body) is not None
+    if _DELICATE.search(body) is not None:
+        return True
+    return b"-" <= body[:1] <= b"9" and _DELICATE_ALONE.match(body) is not None
 
 
 def _careful(body: bytes, *, whole: bool) -> Any:

@@ -16,6 +16,7 @@ from pillion.wire.json import (
     loads,
     loads_first,
 )
+from pillion.wire.scan import read_varint
 
 CLOUD_EVENT = "application/cloudevents+json"
 BULK_TYPE = "com.dapr.event.sent.bulk"
@@ -263,6 +264,35 @@ def _fill(slot: Any, value: object) -> None:
                 _fill(slot.list_value.values.add(), member)
         case _:
             slot.string_value = str(value)
+
+
+# Publish
+
+
+def plain_publish(message: bytes) -> tuple[str, str, bytes, str] | None:
+    """Broker, topic, data and content type of a PublishEventRequest that says all four and has no metadata; None for any
+    other, and for what is no message: those are for the class. Read by hand it costs a third of the class's object.
+    """
+    try:
+        end, at = len(message), 2 + message[1]
+        topic, data = at + 2, at + 2 + message[at + 1]
+        size, start = message[data + 1], data + 2
+        if size > 127:
+            size, start = read_varint(message, data + 1, end)
+        kind = start + size
+        if (
+            message[0] != 0x0A or message[at] != 0x12 or message[data] != 0x1A or message[kind] != 0x22
+            or at > 129 or data - topic > 127 or message[kind + 1] > 127 or kind + 2 + message[kind + 1] != end
+        ):  # fmt: skip
+            return None
+        return (
+            message[2:at].decode(),
+            message[topic:data].decode(),
+            message[start:kind],
+            message[kind + 2 :].decode(),
+        )
+    except (IndexError, ValueError):
+        return None
 
 
 # Bulk publish

@@ -3,7 +3,6 @@
 import itertools
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -138,7 +137,7 @@ class MemorySubscription:
     def _settle(self) -> None:
         for message, verdict in self._deliveries.take():
             if verdict is Verdict.RETRY:
-                self._rest(message, replace(message, attempt=message.attempt + 1))
+                self._rest(message, message._replace(attempt=message.attempt + 1))
             elif verdict is Verdict.ABANDON and self._paused:
                 self._queue.appendleft(message)
             elif verdict is Verdict.ABANDON:

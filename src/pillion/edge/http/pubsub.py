@@ -66,7 +66,9 @@ class PubSubRoutes:
         return self._partly(pubsub, topic, failures) if failures else Reply()
 
     async def _publish(self, ask: Ask, pubsub: str, topic: str) -> None:
-        body = await self._body(ask, pubsub, topic)
+        body = ask.request.body
+        if not isinstance(body, bytes):
+            body = await self._body(ask, pubsub, topic)
         metadata = ask.metadata() if ask.query else NOTHING
         await self._service.publish(ask.call, pubsub, topic, body, ask.header(b"content-type"), metadata)
 
