@@ -25,6 +25,9 @@ from pillion.net.http2.frames import (
     GOAWAY,
     HEADERS,
     INITIAL_WINDOW_SIZE,
+    LANE,
+    LANE_CALLS,
+    LANE_VERSION,
     PRIORITY,
     RST_STREAM,
     SETTINGS,
@@ -306,6 +309,7 @@ async def goaway(raw: RawClient) -> int:
         ("pings", [frame(6, 0, 0, b"12345678")] * 3000),
         ("priorities", [frame(PRIORITY, 0, 1, b"\0\0\0\0\1")] * 3000),
         ("unknown frames", [frame(77, 0, 0)] * 3000),
+        ("small calls nobody agreed on", [frame(LANE, END_STREAM, 1, bytes(5))] * 3000),
         ("empty data", [frame(HEADERS, END_HEADERS, 1, get()), *([frame(DATA, 0, 1)] * 3000)]),
         (
             "rapid resets",
@@ -323,6 +327,14 @@ async def test_a_flood_ends_in_enhance_your_calm(name: str, flood: list[bytes]) 
         raw = await RawClient.greeted(port)
         raw.send(*flood)
         assert await goaway(raw) == ErrorCode.ENHANCE_YOUR_CALM
+        raw.close()
+
+
+async def test_a_port_of_http_has_no_lane_for_small_calls() -> None:
+    async with serving(lambda _, responder: responder.respond(204, [])) as (port, _):
+        raw = await RawClient.greeted(port, {LANE_CALLS: LANE_VERSION})
+        raw.send(frame(LANE, END_STREAM, 1, bytes(8)), frame(HEADERS, END_HEADERS | END_STREAM, 1, get()))
+        assert (await raw.frame())[:3] == (HEADERS, END_HEADERS | END_STREAM, 1)
         raw.close()
 
 

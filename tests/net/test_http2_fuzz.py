@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from support.grpc import Echo
 
-from pillion.net.grpc import GrpcServer
+from pillion.net.grpc import GrpcChannel, GrpcServer
+from pillion.net.grpc.channel import AskedCall
 from pillion.net.grpc.messages import Assembly
 from pillion.net.grpc.server import ServerConnection
 from pillion.net.http import HttpLimits, Request, Responder
 from pillion.net.http2 import Http2ServerProtocol
-from pillion.net.http2.frames import PREFACE, frame, settings_frame
+from pillion.net.http2.client import ClientConnection
+from pillion.net.http2.frames import LANE, LANE_CALLS, PREFACE, frame, settings_frame
 from pillion.net.http2.hpack import Decoder, HpackError, encode
 from pillion.net.http2.huffman import HuffmanError, pack, unpack
-from pillion.net.rpc import RpcError
+from pillion.net.http2.limits import Http2Limits
+from pillion.net.rpc import LaneCall, RpcError
 from pillion.net.wheel import Wheel
 from pillion.toolbox.stream import discard
 
@@ -64,7 +67,7 @@ def mangled(chance: random.Random, data: bytes) -> bytes:
 
 def any_frame(chance: random.Random) -> bytes:
     sid = chance.choice((0, 1, 1, 3, 3, 5, 7, 2, 2**31 - 1))
-    kind = chance.choice((0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 77))
+    kind = chance.choice((0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 77, LANE, LANE))
     flags = chance.choice((0, 1, 4, 5, 5, 8, 0x20, 0x2D, 255))
     match kind:
         case 1 | 9:
@@ -74,9 +77,10 @@ def any_frame(chance: random.Random) -> bytes:
                 (b"", b"\0\0\0\0\1x", b"\1\0\0\0\2xy", b"\0\xff\xff\xff\xff", bytes(16384))
             )
         case 4:
-            payload = settings_frame({chance.randrange(8): chance.choice((0, 1, 65535, 2**31, 2**32 - 1))})[
-                9:
-            ]
+            key = chance.choice((*range(8), LANE_CALLS))
+            payload = settings_frame({key: chance.choice((0, 1, 65535, 2**31, 2**32 - 1))})[9:]
+        case 0xF1:
+            payload = chance.choice((b"", b"\0\0\0", bytes(4), b"\0\0\0\1x", b"\0\0\0\0" + bytes(16380)))
         case _:
             payload = chance.randbytes(chance.choice((0, 4, 4, 5, 6, 8, 8, 17)))
     return frame(kind, flags, sid, payload)
@@ -155,7 +159,9 @@ async def storm(make: Callable[[], Any], seed: int) -> int:
     for chance in rounds(seed):
         connection, wire = make(), Wire()
         connection.connection_made(wire)
-        data = PREFACE + settings_frame({}) + b"".join(any_frame(chance) for _ in range(chance.randrange(20)))
+        offer = {LANE_CALLS: 1} if chance.random() < 0.7 else {}
+        data = settings_frame(offer) + b"".join(any_frame(chance) for _ in range(chance.randrange(20)))
+        data = PREFACE + data if connection.is_server else data
         data = mangled(chance, data) if chance.random() < 0.3 else data
         while data and not wire.closed:
             cut = chance.choice((1, 9, 24, 60, 5000, 1 << 20))
@@ -174,6 +180,47 @@ async def test_a_grpc_connection_survives_or_says_why() -> None:
     assert await storm(lambda: ServerConnection(server), 4) > 0
     await server.close()
     assert not server.connections and not server.calls
+
+
+@pytest.mark.timeout(30)
+async def test_a_connection_with_a_lane_survives_or_says_why() -> None:
+    carried: list[int] = []
+
+    async def lane(call: LaneCall, message: bytes) -> bytes | None:
+        carried.append(len(message))
+        if len(message) % 3 == 1:
+            await asyncio.sleep(0)
+        if call.fits(len(message)):
+            return message
+        await call.send(message, end=True)
+        return None
+
+    echo = Echo()
+    server = GrpcServer(echo, lane=(b"/echo.Echo/Lane", lane))
+    assert await storm(lambda: ServerConnection(server), 6) > 0
+    await server.close()
+    assert not server.connections and not server.calls and len(carried) > 20
+    assert len([path for path, *_ in echo.done if path == b"/echo.Echo/Lane"]) == len(carried)
+
+
+@pytest.mark.timeout(30)
+async def test_a_client_with_a_lane_survives_or_says_why() -> None:
+    channel = GrpcChannel("127.0.0.1", 9, lane=True)
+    wheel = Wheel()
+    calls: list[AskedCall] = []
+
+    def connection() -> ClientConnection:
+        made = ClientConnection(Http2Limits(lane=True), wheel, lambda: None, lambda _: None)
+        for number in range(4):
+            calls.append(AskedCall(channel, made))
+            calls[-1].local_closed = True
+            calls[-1].in_lane = number % 2 == 0
+        return made
+
+    assert await storm(connection, 7) > 0
+    assert any(call.by_lane for call in calls) and all(call._done for call in calls)
+    wheel.close()
+    await channel.close()
 
 
 @pytest.mark.timeout(30)
