@@ -24,8 +24,12 @@ from pillion.host.flags import FlagError, Flags
 from pillion.host.runtime import Runtime
 from pillion.host.setup import Fatal, prepare
 from pillion.toolbox.tasks import Crew
+from pillion.wire.proto import warm
 
 log = logging.getLogger("dapr.runtime")
+
+SETTLED_AFTER = 0.25
+"""Seconds for who waits for the start to be told of it first."""
 
 FORCED_AFTER = 0.1
 """Seconds a forced shutdown leaves for its own answer."""
@@ -106,7 +110,7 @@ class Process:
         if starting.done():
             try:
                 starting.result()
-                _settle()
+                crew.start(_settle(), "settle")
                 return await told
             finally:
                 await crew.close()
@@ -183,8 +187,13 @@ def _leave(status: int) -> None:
     os._exit(status)
 
 
-def _settle() -> None:
-    """What was made during start stays: keep it out of the collector's way, and no more what an earlier runtime left."""
+async def _settle() -> None:
+    """What every sidecar needs soon, and none in its first moment: the messages of gRPC.
+
+    What was made during start stays: keep it out of the collector's way, and no more what an earlier runtime left.
+    """
+    await asyncio.sleep(SETTLED_AFTER)
+    warm()
     gc.unfreeze()
     gc.collect()
     gc.freeze()

@@ -68,7 +68,7 @@ def _stand_in(cls: type[Any], name: str, write: Callable[[], Any]) -> None:
 def _init(cls: Any, frozen: bool) -> Any:
     """The constructor, as the standard library would write it: a few lines, so that the first object is soon there."""
     space: dict[str, Any] = {"_set": object.__setattr__, "_MADE": dataclasses.MISSING}
-    plain, named, body = ["self"], [], []
+    plain, named, body = ["self"], list[str](), list[str]()
     for field in dataclasses.fields(cls):
         given = f"_default_{field.name}"
         value = field.name

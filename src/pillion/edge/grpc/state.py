@@ -39,7 +39,7 @@ class StateRpcs:
         if (plain := wire.plain_get(message)) is not None:
             store, key = plain
             return wire.get_answer(await self._service.get(call, self._service.find(store), key))
-        request = _GET.FromString(message)
+        request = runtime.GetStateRequest.FromString(message)
         mount = self._service.find(request.store_name)
         entry = await self._service.get(
             call, mount, request.key, wire.consistency_word(request.consistency), _map(request.metadata)
@@ -93,9 +93,6 @@ class StateRpcs:
         request = runtime.QueryStateRequest.FromString(message)
         self._service.query(self._service.find(request.store_name))
         return _EMPTY
-
-
-_GET = runtime.GetStateRequest
 
 
 def _map(metadata: Any) -> Mapping[str, str]:

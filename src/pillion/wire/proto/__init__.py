@@ -15,6 +15,6 @@ there are. `tools/build_protos.py` writes both the set and the stubs from `proto
 """
 
 from pillion.wire.proto.catalogue import Kind, Method, Service, file_descriptor_protos, services
-from pillion.wire.proto.pool import message_class
+from pillion.wire.proto.pool import message_class, warm
 
-__all__ = ["Kind", "Method", "Service", "file_descriptor_protos", "message_class", "services"]
+__all__ = ["Kind", "Method", "Service", "file_descriptor_protos", "message_class", "services", "warm"]

@@ -42,6 +42,11 @@ def message_class(full_name: str) -> type[Message]:
     return GetMessageClass(pool().FindMessageTypeByName(full_name))
 
 
+def warm() -> None:
+    """Do now what the first message would have to wait for."""
+    message_class("google.protobuf.Empty")
+
+
 def files() -> tuple[FileDescriptor, ...]:
     """Every shipped file, after those it imports."""
     # Two threads may ask first at once; with two pools their messages would not mix.
