@@ -1,64 +1,64 @@
-"""Who is measured: two sidecars of one binary, the app behind the second, or the two hops of the floor."""
+"""Who is measured: three sidecars of one binary and the app behind two of them, or the two hops of the floor."""
 
 import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Protocol
 
-from .load import HERE
+from .brokers import Redis
+from .load import HERE, App
 from .process import BenchError, Process, free_ports
-from .works import CALLEE, FILL, PUBSUB, SQLITE, STATE_STORE, WORKS, Work
+from .resources import Component, write_components, write_configuration, write_resources
+from .works import (
+    CALLEE,
+    GRPC_CALLEE,
+    REDIS,
+    SQLITE,
+    STATE_STORE,
+    WORKS,
+    HttpCall,
+    Work,
+    fill,
+)
 
 _FIND_DEADLINE = 20.0
 
-_COMPONENT = """\
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata:
-  name: {name}
-spec:
-  type: {type}
-  version: v1
-"""
 
-_CONFIGURATION = """\
-apiVersion: dapr.io/v1alpha1
-kind: Configuration
-metadata:
-  name: bench
-spec:
-  metric:
-    enabled: true
-  nameResolution:
-    component: sqlite
-    version: v1
-    configuration:
-      connectionString: {names}
-"""
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """One running sidecar and the milliseconds to its first 204."""
+
+    process: Process
+    http: int
+    grpc: int
+    ms: float
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two running hops: `front` takes the calls, `back` has the app."""
+class Running:
+    """A contender at work: its processes by what they do."""
 
     name: str
-    front: Process
-    back: Process
-    http: int
-    grpc: int
-    start_ms: tuple[float, ...]
-
-    def taking_part(self, work: Work) -> tuple[Process, ...]:
-        return (self.front, self.back) if len(work.through) == 2 else (self.front,)
+    parts: Mapping[str, Launched]
 
     def stop(self) -> None:
-        self.front.stop()
-        self.back.stop()
+        for part in self.parts.values():
+            part.process.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What contenders are started on: a folder of their own, the app, and a Redis database of their own."""
+
+    directory: Path
+    app: App
+    redis: Redis | None
+    database: int
 
 
 class Contender(Protocol):
@@ -68,7 +68,7 @@ class Contender(Protocol):
 
     def serves(self, work: Work) -> bool: ...
 
-    def start(self, directory: Path, app_port: int) -> Pair: ...
+    def start(self, ground: Ground) -> Running: ...
 
 
 class Sidecar:
@@ -81,25 +81,30 @@ class Sidecar:
     def serves(self, work: Work) -> bool:
         return True
 
-    def start(self, directory: Path, app_port: int) -> Pair:
-        """One after the other, since two at once may trip over a fresh name file; then seed the state."""
-        write_resources(directory)
-        back = self._launch(CALLEE, directory, ["--app-port", str(app_port), "--app-protocol", "http"])
+    def start(self, ground: Ground) -> Running:
+        """One after the other, since two at once may trip over a fresh name file; then fill the stores."""
+        write_resources(ground.directory, ground.app, ground.redis, ground.database)
+        apps = {CALLEE: (ground.app.http, "http"), GRPC_CALLEE: (ground.app.grpc, "grpc"), "front": None}
+        parts: dict[str, Launched] = {}
+        running = Running(self.name, parts)
         try:
-            front = self._launch("front", directory, [])
+            for name, app in apps.items():
+                parts[name] = self.launch(name, ground.directory, app)
+            self._settle(running, ground.redis is not None)
         except BenchError:
-            back.process.stop()
+            running.stop()
             raise
-        pair = Pair(self.name, front.process, back.process, front.http, front.grpc, (front.ms, back.ms))
-        try:
-            _wait_until_answered(pair, "GET", f"/v1.0/invoke/{CALLEE}/method/ping", "")
-            _wait_until_answered(pair, FILL.method, FILL.path, FILL.body)
-        except BenchError:
-            pair.stop()
-            raise
-        return pair
+        return running
 
-    def _launch(self, app_id: str, directory: Path, more: Sequence[str]) -> "_Launched":
+    def alone(
+        self, directory: Path, components: Sequence[Component], app: tuple[int, str] | None
+    ) -> Launched:
+        """One sidecar with these components and nothing else."""
+        write_components(directory, components)
+        write_configuration(directory)
+        return self.launch("alone", directory, app)
+
+    def launch(self, app_id: str, directory: Path, app: tuple[int, str] | None) -> Launched:
         http, grpc, internal, metrics = free_ports(4)
         flags = {
             "app-id": app_id,
@@ -113,29 +118,26 @@ class Sidecar:
             "config": directory / "config.yaml",
             "log-level": "error",
             "dapr-graceful-shutdown-seconds": 1,
+            "max-body-size": "64Mi",
         }
-        command = [*self._command, *(part for k, v in flags.items() for part in (f"--{k}", str(v))), *more]
-        environment = {
-            "PATH": os.environ.get("PATH", ""),
-            "HOME": str(directory),
-            "PILLION_HOME": str(directory / "home"),
-            "DAPR_HOST_IP": "127.0.0.1",
-        }
-        process = Process(command, environment=environment, log=directory / f"{app_id}.log")
+        if app is not None:
+            flags |= {"app-port": app[0], "app-protocol": app[1]}
+        command = [*self._command, *(part for k, v in flags.items() for part in (f"--{k}", str(v)))]
+        process = Process(command, environment=_environment(directory), log=directory / f"{app_id}.log")
         try:
             ready = process.wait_until_healthy(http)
         except BenchError:
             process.stop()
             raise
-        return _Launched(process, http, grpc, ready * 1000)
+        return Launched(process, http, grpc, ready * 1000)
 
-
-@dataclass(frozen=True, slots=True)
-class _Launched:
-    process: Process
-    http: int
-    grpc: int
-    ms: float
+    def _settle(self, running: Running, with_redis: bool) -> None:
+        """Until the sidecars have found each other and their apps; then there is state to read."""
+        for callee in (CALLEE, GRPC_CALLEE):
+            wait_until_answered(running.parts["front"], _get(f"/v1.0/invoke/{callee}/method/ping"))
+            wait_until_answered(running.parts[callee], _get("/v1.0/healthz"))
+        for store in (STATE_STORE, SQLITE, *((REDIS,) if with_redis else ())):
+            wait_until_answered(running.parts["front"], fill(store))
 
 
 class Floor:
@@ -146,18 +148,23 @@ class Floor:
     def serves(self, work: Work) -> bool:
         return work is WORKS[0]
 
-    def start(self, directory: Path, app_port: int) -> Pair:
+    def start(self, ground: Ground) -> Running:
         http, peer = free_ports(2)
-        back = self._hop("back", directory, peer, app_port)
+        parts: dict[str, Launched] = {}
+        running = Running(self.name, parts)
         try:
+            back = self._hop("back", ground.directory, peer, ground.app.http)
+            parts["back"] = Launched(back, 0, 0, 0)
             back.wait_until_listening(peer)
             back_ms = (time.perf_counter() - back.started) * 1000
-            front = self._hop("front", directory, http, peer)
-            front_ms = front.wait_until_healthy(http) * 1000
+            parts["back"] = Launched(back, 0, 0, back_ms)
+            front = self._hop("front", ground.directory, http, peer)
+            parts["front"] = Launched(front, http, 0, 0)
+            parts["front"] = Launched(front, http, 0, front.wait_until_healthy(http) * 1000)
         except BenchError:
-            back.stop()
+            running.stop()
             raise
-        return Pair(self.name, front, back, http, 0, (front_ms, back_ms))
+        return running
 
     def _hop(self, hop: str, directory: Path, listen: int, onward: int) -> Process:
         command = [sys.executable, "-m", "bench.floor", hop, str(listen), str(onward)]
@@ -165,39 +172,38 @@ class Floor:
         return Process(command, environment=environment, log=directory / f"{hop}.log")
 
 
-def write_resources(directory: Path) -> None:
-    """What every sidecar of a contender is given: components and a Configuration."""
-    resources = directory / "resources"
-    resources.mkdir()
-    for name, (type_, settings) in _components(directory).items():
-        lines = "".join(f"\n  - name: {key}\n    value: {value}" for key, value in settings.items())
-        text = _COMPONENT.format(name=name, type=type_) + (f"  metadata:{lines}\n" if settings else "")
-        (resources / f"{name}.yaml").write_text(text)
-    (directory / "config.yaml").write_text(_CONFIGURATION.format(names=directory / "names.db"))
-
-
-def _components(directory: Path) -> dict[str, tuple[str, dict[str, str]]]:
-    return {
-        STATE_STORE: ("state.in-memory", {}),
-        SQLITE: ("state.sqlite", {"connectionString": str(directory / "state.db")}),
-        PUBSUB: ("pubsub.in-memory", {}),
-    }
-
-
-def _wait_until_answered(pair: Pair, method: str, path: str, body: str) -> None:
+def wait_until_answered(part: Launched, call: HttpCall) -> None:
     """Ask until the answer is 2xx: the sidecars may need a moment to find each other."""
     deadline = time.monotonic() + _FIND_DEADLINE
-    while (answer := _ask(pair.http, method, path, body))[0] // 100 != 2:
+    while (answer := _ask(part.http, call))[0] // 100 != 2:
         if time.monotonic() > deadline:
-            raise BenchError(f"{pair.name} answers {method} {path} with {answer}\n{pair.front.log_tail()}")
+            said = part.process.log_tail()
+            raise BenchError(f"{call.method} {call.path} is answered with {answer}\n{said}")
         time.sleep(0.05)
 
 
-def _ask(port: int, method: str, path: str, body: str) -> tuple[int, str]:
+def processes(running: Iterable[Running]) -> list[Process]:
+    return [part.process for each in running for part in each.parts.values()]
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(directory),
+        "PILLION_HOME": str(directory / "home"),
+        "DAPR_HOST_IP": "127.0.0.1",
+    }
+
+
+def _get(path: str) -> HttpCall:
+    return HttpCall("GET", path)
+
+
+def _ask(port: int, call: HttpCall) -> tuple[int, str]:
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        headers = {"Content-Type": "application/json"} if body else {}
-        connection.request(method, path, body=body or None, headers=headers)
+        headers = {"Content-Type": "application/json"} if call.body else {}
+        connection.request(call.method, call.path, body=call.body or None, headers=headers)
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
     except (OSError, HTTPException) as error:

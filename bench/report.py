@@ -8,18 +8,21 @@ from dataclasses import asdict
 from statistics import median
 from typing import TypeVar
 
-from .rounds import Record, Sample, Upkeep
+from .rounds import Growth, Mixture, Record, Sample, Upkeep
 from .works import Work
 
-_Row = TypeVar("_Row", Sample, Upkeep)
+_Row = TypeVar("_Row", Sample, Upkeep, Mixture, Growth)
 _Figure = Callable[[_Row], float]
 
 _WORK_FIGURES: dict[str, tuple[_Figure[Sample], str]] = {
     "requests/s": (lambda s: s.requests_per_second, ",.0f"),
     "p50 ms": (lambda s: s.p50_ms, ".2f"),
-    "p99 ms": (lambda s: s.p99_ms, ".1f"),
+    "p90 ms": (lambda s: s.p90_ms, ".2f"),
+    "p99 ms": (lambda s: s.p99_ms, ".2f"),
     "CPU µs/request": (lambda s: s.cpu_us, ".1f"),
     "requests/core-second": (lambda s: 1e6 / s.cpu_us if s.cpu_us else 0.0, ",.0f"),
+    "one core each": (lambda s: 1e6 / s.busiest_us if s.busiest_us else 0.0, ",.0f"),
+    "busiest": (lambda s: s.busiest_share, ".0%"),
 }
 _UPKEEP_FIGURES: dict[str, tuple[_Figure[Upkeep], str]] = {
     "start ms": (lambda u: u.start_ms, ".0f"),
@@ -28,11 +31,27 @@ _UPKEEP_FIGURES: dict[str, tuple[_Figure[Upkeep], str]] = {
     "PSS loaded MiB": (lambda u: u.loaded_pss, ".1f"),
     "anonymous, loaded": (lambda u: u.loaded_anonymous, ".1f"),
 }
-_WORK_RATIOS = ("requests/s", "p50 ms", "p99 ms", "CPU µs/request")
+_MIXTURE_FIGURES: dict[str, tuple[_Figure[Mixture], str]] = {
+    "p50 alone": (lambda m: m.p50_alone, ".2f"),
+    "p99 alone": (lambda m: m.p99_alone, ".2f"),
+    "p50 with streams": (lambda m: m.p50_streams, ".2f"),
+    "p99 with streams": (lambda m: m.p99_streams, ".2f"),
+    "p50 and upload": (lambda m: m.p50_mixed, ".2f"),
+    "p99 and upload": (lambda m: m.p99_mixed, ".2f"),
+    "p99 ratio": (lambda m: m.p99_mixed / m.p99_alone, ".1f"),
+    "MB uploaded": (lambda m: m.uploaded_mb, ",.0f"),
+}
+_GROWTH_FIGURES: dict[str, tuple[_Figure[Growth], str]] = {
+    "start ms": (lambda g: g.start_ms, ".0f"),
+    "PSS MiB": (lambda g: g.pss, ".1f"),
+    "of it anonymous": (lambda g: g.anonymous, ".1f"),
+    "delivered/s": (lambda g: g.delivered_per_second, ",.0f"),
+}
+_WORK_RATIOS = ("requests/s", "p50 ms", "p90 ms", "p99 ms", "CPU µs/request")
 
 
 def as_json(record: Record, settings: dict[str, object]) -> str:
-    whole = {"machine": _machine(), "settings": settings, **asdict(record)}
+    whole = {"machine": machine(), "settings": settings, **asdict(record)}
     return json.dumps(whole, indent=1)
 
 
@@ -40,51 +59,93 @@ def as_markdown(
     record: Record, names: Sequence[str], works: Sequence[Work], settings: dict[str, object]
 ) -> str:
     """The first name is the one measured; every other is something it is compared with."""
-    said = ", ".join(f"{key} {value}" for key, value in (_machine() | settings).items())
-    parts = [f"{said}. Median (lowest–highest) of the rounds.", _works_table(record, names, works)]
+    said = ", ".join(f"{key} {value}" for key, value in (machine() | settings).items())
+    parts = [
+        f"{said}. Median (lowest–highest) of the rounds.",
+        works_table(record, names, works),
+        *notes(record),
+    ]
+    parts.append(upkeep_table(record, names))
+    for other in names[1:]:
+        parts += [ratio_table(record, names[0], other, works), upkeep_ratios(record, names[0], other)]
+    parts += [table(record, names) for table in (mixture_table, growth_table)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def notes(record: Record) -> list[str]:
+    """What has to be known to read the figures."""
+    said = []
     if any(s.generator_was_the_limit for s in record.samples):
-        parts.append(
+        said.append(
             "† In some round the load generator itself was the limit: the throughput is a lower bound."
         )
-    others = median(s.others for s in record.samples)
-    parts.append(f"Other processes took {others:.0%} of the machine (median of the measurements).")
-    parts.append(_upkeep_table(record, names))
-    parts += [_ratio_table(record, names[0], other, works) for other in names[1:]]
-    return "\n\n".join(parts) + "\n"
+    if not all(s.kept_rate for s in record.samples):
+        said.append("‡ In some round the rate was not kept up with, so that calls waited for their turn.")
+    if record.samples:
+        others = median(s.others for s in record.samples)
+        said.append(f"Other processes took {others:.0%} of the machine (median of the measurements).")
+    return said
 
 
-def _machine() -> dict[str, object]:
+def machine() -> dict[str, object]:
     return {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
 
 
-def _works_table(record: Record, names: Sequence[str], works: Sequence[Work]) -> str:
+def works_table(record: Record, names: Sequence[str], works: Sequence[Work]) -> str:
     rows = []
     for work in works:
         for name in names:
             samples = _samples(record, name, work.name)
             if samples:
-                mark = " †" if any(s.generator_was_the_limit for s in samples) else ""
-                rows.append([work.title, name + mark, *_cells(samples, _WORK_FIGURES)])
-    return _table(["Work", "Sidecar", *_WORK_FIGURES], rows)
+                rows.append([work.title, name + _marks(samples), *_cells(samples, _WORK_FIGURES)])
+    return table(["Work", "Sidecar", *_WORK_FIGURES], rows) if rows else ""
 
 
-def _upkeep_table(record: Record, names: Sequence[str]) -> str:
+def _marks(samples: Sequence[Sample]) -> str:
+    limit = " †" if any(s.generator_was_the_limit for s in samples) else ""
+    return limit + ("" if all(s.kept_rate for s in samples) else " ‡")
+
+
+def upkeep_table(record: Record, names: Sequence[str]) -> str:
     rows = [
         [name, *_cells([u for u in record.upkeep if u.contender == name], _UPKEEP_FIGURES)] for name in names
     ]
-    return _table(["Each sidecar", *_UPKEEP_FIGURES], rows)
+    return table(["Each sidecar", *_UPKEEP_FIGURES], rows)
 
 
-def _ratio_table(record: Record, name: str, other: str, works: Sequence[Work]) -> str:
+def ratio_table(record: Record, name: str, other: str, works: Sequence[Work]) -> str:
     rows = []
     for work in works:
         pairs = list(zip(_samples(record, name, work.name), _samples(record, other, work.name), strict=False))
         if pairs:
             rows.append([work.title, *(_ratio(pairs, _WORK_FIGURES[f][0]) for f in _WORK_RATIOS)])
+    return table([f"{name} ÷ {other}", *_WORK_RATIOS], rows) if rows else ""
+
+
+def upkeep_ratios(record: Record, name: str, other: str) -> str:
     upkeep = [[u for u in record.upkeep if u.contender == who] for who in (name, other)]
-    pairs_of_upkeep = list(zip(*upkeep, strict=True))
-    memory = [f"{title} {_ratio(pairs_of_upkeep, figure)}" for title, (figure, _) in _UPKEEP_FIGURES.items()]
-    return _table([f"{name} ÷ {other}", *_WORK_RATIOS], rows) + "\n\n" + ", ".join(memory)
+    pairs = list(zip(*upkeep, strict=False))
+    return ", ".join(f"{title} {_ratio(pairs, figure)}" for title, (figure, _) in _UPKEEP_FIGURES.items())
+
+
+def mixture_table(record: Record, names: Sequence[str]) -> str:
+    """Small calls alone, beside slow streams, beside these and an upload; the ratio is the last to the first."""
+    rows = []
+    for name in names:
+        found = [m for m in record.mixtures if m.contender == name]
+        if found:
+            rows.append([name, *_cells(found, _MIXTURE_FIGURES)])
+    return table(["Small invokes, 500/s", *_MIXTURE_FIGURES], rows) if rows else ""
+
+
+def growth_table(record: Record, names: Sequence[str]) -> str:
+    rows = []
+    for of, count in sorted({(g.of, g.count) for g in record.growth}):
+        for name in names:
+            found = [g for g in record.growth if (g.of, g.count, g.contender) == (of, count, name)]
+            if found:
+                rows.append([f"{count} {of}", name, *_cells(found, _GROWTH_FIGURES)])
+    return table(["One sidecar with", "Sidecar", *_GROWTH_FIGURES], rows) if rows else ""
 
 
 def _samples(record: Record, name: str, work: str) -> list[Sample]:
@@ -107,6 +168,6 @@ def _spread(values: Sequence[float], form: str) -> str:
     return f"{median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

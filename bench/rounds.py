@@ -2,26 +2,32 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from .contenders import Contender, Pair
-from .load import App, Outcome, Pressure, press
-from .process import BenchError, Load, machine_load
-from .works import Work
+from .brokers import Redis
+from .contenders import Contender, Ground, Running, processes
+from .load import App, Outcome, Pressure, mixed, press
+from .process import BenchError, Load, Process, machine_load
+from .works import CALLEE, Work
 
 _SETTLE = 1.0
-_WARM_UP = 0.7
+_WARM_UP = 0.3
+_SMALL_CALLS = 500.0
+"""Small calls a second while their latency under mixed load is taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One work on one contender in one round.
 
-    `others` is the share of the machine that went to processes outside the bench, or was taken by the host of
-    a virtual machine: above a few hundredths the absolute figures of the sample say little.
+    `busiest_us` is the CPU of the sidecar that spends most on a request, `busiest_share` how much of one core that
+    is: near 1 a contender of one process per sidecar is at its ceiling. `others` is the share of the machine that
+    went to processes outside the bench, or was taken by the host of a virtual machine: above a few hundredths the
+    absolute figures of the sample say little.
     """
 
     round: int
@@ -29,15 +35,19 @@ class Sample:
     work: str
     requests_per_second: float
     p50_ms: float
+    p90_ms: float
     p99_ms: float
     cpu_us: float
+    busiest_us: float
+    busiest_share: float
     generator_was_the_limit: bool
+    kept_rate: bool
     others: float
 
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What one sidecar of a pair cost in one round beside its requests: time to start, and memory in MiB."""
+    """What one sidecar of a contender cost in one round beside its requests: time to start, and memory in MiB."""
 
     round: int
     contender: str
@@ -48,110 +58,213 @@ class Upkeep:
     loaded_anonymous: float
 
 
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Milliseconds of small calls in one round: alone, beside slow streams, beside these and an upload."""
+
+    round: int
+    contender: str
+    p50_alone: float
+    p99_alone: float
+    p50_streams: float
+    p99_streams: float
+    p50_mixed: float
+    p99_mixed: float
+    streams: int
+    uploaded_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One sidecar alone with a number of components, or with an app that wants a number of topics."""
+
+    round: int
+    contender: str
+    of: str
+    count: int
+    start_ms: float
+    pss: float
+    anonymous: float
+    delivered_per_second: float
+
+
 @dataclass(slots=True)
 class Record:
     """Everything a run measured."""
 
     samples: list[Sample] = field(default_factory=list)
     upkeep: list[Upkeep] = field(default_factory=list)
+    mixtures: list[Mixture] = field(default_factory=list)
+    growth: list[Growth] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every round does alike."""
+    """What every round does alike; with `mixture` also small calls beside slow streams and an upload."""
 
     contenders: Sequence[Contender]
     works: Sequence[Work]
     pressure: Pressure
     app: App
+    redis: Redis | None
     directory: Path
+    mixture: bool = False
+
+
+def turned(contenders: Sequence[Contender], number: int) -> Iterator[tuple[int, Contender]]:
+    """The order turns from round to round, so that none is always the first; each with its own number."""
+    numbered = list(enumerate(contenders))
+    turn = number % len(numbered)
+    yield from (*numbered[turn:], *numbered[:turn])
 
 
 def run_round(number: int, plan: Plan, record: Record) -> None:
-    """One round. The order of the contenders turns from round to round, so that none is always the first."""
-    turn = number % len(plan.contenders)
     with ExitStack() as stack:
-        pairs = []
-        for contender in (*plan.contenders[turn:], *plan.contenders[:turn]):
+        at_work: list[tuple[Contender, Running]] = []
+        for database, contender in turned(plan.contenders, number):
             place = plan.directory / f"{number}-{contender.name}"
             place.mkdir()
-            pair = contender.start(place, plan.app.port)
-            stack.callback(pair.stop)
-            pairs.append((contender, pair))
+            running = contender.start(Ground(place, plan.app, plan.redis, database))
+            stack.callback(running.stop)
+            at_work.append((contender, running))
+        _Round(number, plan, at_work, record).run()
+
+
+class _Round:
+    """One round with everything started."""
+
+    def __init__(
+        self, number: int, plan: Plan, at_work: Sequence[tuple[Contender, Running]], record: Record
+    ) -> None:
+        self._number = number
+        self._plan = plan
+        self._at_work = at_work
+        self._record = record
+        servers = [plan.app.process, *([plan.redis.process] if plan.redis else [])]
+        self._all = [*processes(running for _, running in at_work), *servers]
+
+    def run(self) -> None:
         time.sleep(_SETTLE)
-        idle = {pair.name: _memory(pair) for _, pair in pairs}
-        for work in plan.works:
-            for contender, pair in pairs:
+        idle = {running.name: _memory(running) for _, running in self._at_work}
+        for work in self._plan.works:
+            for contender, running in self._at_work:
                 if contender.serves(work):
-                    record.samples.append(_measure(number, pair, work, plan))
-        for _, pair in pairs:
-            record.upkeep.append(_upkeep(number, pair, idle[pair.name]))
+                    self._record.samples.append(self._measure(running, work))
+        for _, running in self._at_work:
+            self._record.upkeep.append(_upkeep(self._number, running, idle[running.name]))
+        if self._plan.mixture:
+            self._mix()
+
+    def _measure(self, running: Running, work: Work) -> Sample:
+        pressure, at = self._plan.pressure.on(work), running.parts[work.at]
+        readings: list[_Reading] = []
+
+        def warm() -> None:
+            readings.append(_Reading.now(running, work, self._all))
+
+        try:
+            outcome = press(work, pressure, http=at.http, grpc=at.grpc, app=self._plan.app, warm=warm)
+        except BenchError as error:
+            said = at.process.log_tail()
+            raise BenchError(f"{work.name} on {running.name}: {error}\n{said}") from error
+        warm()
+        sample = self._sample(running.name, work, pressure, outcome, *readings)
+        _say(sample)
+        return sample
+
+    def _sample(
+        self,
+        name: str,
+        work: Work,
+        pressure: Pressure,
+        outcome: Outcome,
+        before: "_Reading",
+        after: "_Reading",
+    ) -> Sample:
+        ours = after.bench - before.bench + outcome.generator_seconds
+        busy = after.machine.busy - before.machine.busy
+        total = after.machine.total - before.machine.total
+        spent = [after.serving[part] - before.serving[part] for part in work.through]
+        return Sample(
+            round=self._number,
+            contender=name,
+            work=work.name,
+            requests_per_second=outcome.requests / outcome.seconds,
+            p50_ms=outcome.p50_ms,
+            p90_ms=outcome.p90_ms,
+            p99_ms=outcome.p99_ms,
+            cpu_us=sum(spent) / outcome.requests * 1e6,
+            busiest_us=max(spent) / outcome.requests * 1e6,
+            busiest_share=max(spent) / outcome.seconds,
+            generator_was_the_limit=outcome.generator_was_the_limit,
+            kept_rate=outcome.requests >= 0.98 * pressure.rate * pressure.seconds
+            and outcome.seconds <= 1.05 * pressure.seconds
+            if pressure.rate
+            else True,
+            others=max(0.0, (busy - ours) / total) if total else 0.0,
+        )
+
+    def _mix(self) -> None:
+        pressure = Pressure(16, _WARM_UP, 2 * self._plan.pressure.seconds, 2, _SMALL_CALLS)
+        for _, running in self._at_work:
+            if running.name == "floor":
+                continue
+            http, path = running.parts["front"].http, f"/v1.0/invoke/{CALLEE}/method/"
+            try:
+                said = mixed(pressure, http=http, path=path, streams=256, upload_rate=0)
+            except BenchError as error:
+                raise BenchError(f"mixed load on {running.name}: {error}") from error
+            made = _mixture(self._number, running.name, said)
+            self._record.mixtures.append(made)
+            print(f"round {self._number + 1}  {made}", file=sys.stderr)
 
 
-def _measure(number: int, pair: Pair, work: Work, plan: Plan) -> Sample:
-    pressure = plan.pressure
-    warm_up = Pressure(pressure.callers, _WARM_UP, pressure.procs, 0)
-    try:
-        press(work.call, warm_up, http=pair.http, grpc=pair.grpc)
-        before = _Reading.now(pair, work, plan.app)
-        outcome = press(work.call, pressure, http=pair.http, grpc=pair.grpc)
-        after = _Reading.now(pair, work, plan.app)
-    except BenchError as error:
-        raise BenchError(f"{work.name} on {pair.name}: {error}\n{pair.front.log_tail()}") from error
-    sample = _sample(number, pair, work, outcome, before, after)
-    _say(sample)
-    return sample
+def _mixture(number: int, name: str, said: dict[str, Any]) -> Mixture:
+    alone, streams, both = (said[when] for when in ("alone", "streams", "mixed"))
+    return Mixture(
+        round=number,
+        contender=name,
+        p50_alone=alone["p50_us"] / 1000,
+        p99_alone=alone["p99_us"] / 1000,
+        p50_streams=streams["p50_us"] / 1000,
+        p99_streams=streams["p99_us"] / 1000,
+        p50_mixed=both["p50_us"] / 1000,
+        p99_mixed=both["p99_us"] / 1000,
+        streams=said["open"],
+        uploaded_mb=said["sent"] / 1e6,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """CPU seconds spent up to one instant: by those that serve the work, by all the bench runs, by all."""
 
-    serving: float
+    serving: Mapping[str, float]
     bench: float
     machine: Load
 
     @classmethod
-    def now(cls, pair: Pair, work: Work, app: App) -> "_Reading":
-        serving = sum(process.cpu_seconds() for process in pair.taking_part(work))
-        return cls(serving, serving + app.process.cpu_seconds(), machine_load())
+    def now(cls, running: Running, work: Work, everything: Sequence[Process]) -> "_Reading":
+        serving = {part: running.parts[part].process.cpu_seconds() for part in work.through}
+        return cls(serving, sum(process.cpu_seconds() for process in everything), machine_load())
 
 
-def _sample(
-    number: int, pair: Pair, work: Work, outcome: Outcome, before: _Reading, after: _Reading
-) -> Sample:
-    ours = after.bench - before.bench + outcome.generator_seconds
-    busy = after.machine.busy - before.machine.busy
-    total = after.machine.total - before.machine.total
-    return Sample(
-        round=number,
-        contender=pair.name,
-        work=work.name,
-        requests_per_second=outcome.requests / outcome.seconds,
-        p50_ms=outcome.p50_ms,
-        p99_ms=outcome.p99_ms,
-        cpu_us=(after.serving - before.serving) / outcome.requests * 1e6,
-        generator_was_the_limit=outcome.generator_was_the_limit,
-        others=max(0.0, (busy - ours) / total),
-    )
-
-
-def _memory(pair: Pair) -> tuple[float, float]:
-    """PSS and anonymous memory of one sidecar, the mean of the two, in MiB."""
-    held = [process.memory() for process in (pair.front, pair.back)]
+def _memory(running: Running) -> tuple[float, float]:
+    """PSS and anonymous memory of one sidecar, the mean of them, in MiB."""
+    held = [process.memory() for process in processes([running])]
     mib = len(held) * 2**20
     return sum(m.pss for m in held) / mib, sum(m.anonymous for m in held) / mib
 
 
-def _upkeep(number: int, pair: Pair, idle: tuple[float, float]) -> Upkeep:
-    loaded = _memory(pair)
-    start_ms = sum(pair.start_ms) / len(pair.start_ms)
-    return Upkeep(number, pair.name, start_ms, *idle, *loaded)
+def _upkeep(number: int, running: Running, idle: tuple[float, float]) -> Upkeep:
+    loaded = _memory(running)
+    start_ms = sum(part.ms for part in running.parts.values()) / len(running.parts)
+    return Upkeep(number, running.name, start_ms, *idle, *loaded)
 
 
 def _say(sample: Sample) -> None:
     print(
-        f"round {sample.round + 1}  {sample.contender:<10} {sample.work:<16}"
+        f"round {sample.round + 1}  {sample.contender:<10} {sample.work:<20}"
         f"{sample.requests_per_second:>9,.0f}/s  p99 {sample.p99_ms:6.2f} ms  {sample.cpu_us:6.1f} µs"
         f"  (others {sample.others:.0%})",
         file=sys.stderr,

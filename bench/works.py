@@ -89,8 +89,6 @@ class Work:
     rate: float | None = None
     client: str = "go"
     needs_redis: bool = False
-    fill: HttpCall | None = None
-    """What puts there what this work reads."""
 
     @property
     def group(self) -> str:
@@ -183,14 +181,11 @@ def _save(store: str) -> HttpCall:
     return HttpCall("POST", f"/v1.0/state/{store}", f'[{{"key":"{KEY}","value":{_VALUE}}}]')
 
 
-def _fill(store: str) -> HttpCall:
+def fill(store: str) -> HttpCall:
     """Every key that is read below."""
     keys = [KEY, *(f"{KEY}{n}" for n in range(BULK))]
     items = ",".join(f'{{"key":"{key}","value":{_VALUE}}}' for key in keys)
     return HttpCall("POST", f"/v1.0/state/{store}", f"[{items}]")
-
-
-FILL = _fill(STATE_STORE)
 
 
 def _state(prefix: str, store: str, where: str) -> Iterable[Work]:
@@ -237,7 +232,6 @@ def _state(prefix: str, store: str, where: str) -> Iterable[Work]:
             f"{title}, {where}",
             call,
             needs_redis=store == REDIS,
-            fill=_fill(store),
         )
     if store == STATE_STORE:
         get = rows[1][2]

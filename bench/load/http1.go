@@ -4,15 +4,21 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"strconv"
 )
 
-// message is what the bench needs to know of an HTTP/1.1 message: its first line and how long its body is.
+// message is what the bench needs to know of an HTTP/1.1 message: its first line, its body's size and beginning.
 type message struct {
 	first   []byte
 	length  int
 	chunked bool
+	body    []byte
+	size    int
 }
+
+// bodyKept is how much of a body is kept.
+const bodyKept = 4096
 
 var (
 	lengthName  = []byte("content-length:")
@@ -20,13 +26,13 @@ var (
 	errTooShort = errors.New("malformed first line")
 )
 
-// read takes one message off the connection in place of the one before, and throws its body away.
+// read takes one message off the connection in place of the one before, and throws all but the beginning of its body away.
 func (m *message) read(from *bufio.Reader, bodiless func(first []byte) bool) error {
 	line, err := from.ReadSlice('\n')
 	if err != nil {
 		return err
 	}
-	*m = message{first: append(m.first[:0], line...)}
+	*m = message{first: append(m.first[:0], line...), body: m.body[:0]}
 	if len(m.first) < 12 {
 		return errTooShort
 	}
@@ -37,9 +43,23 @@ func (m *message) read(from *bufio.Reader, bodiless func(first []byte) bool) err
 		return nil
 	}
 	if m.chunked {
-		return skipChunks(from)
+		return m.takeChunks(from)
 	}
-	_, err = from.Discard(m.length)
+	return m.take(from, m.length)
+}
+
+func (m *message) take(from *bufio.Reader, size int) error {
+	m.size += size
+	kept := min(size, bodyKept-len(m.body))
+	if kept > 0 {
+		old := len(m.body)
+		m.body = append(m.body, make([]byte, kept)...)
+		if _, err := io.ReadFull(from, m.body[old:]); err != nil {
+			return err
+		}
+		size -= kept
+	}
+	_, err := from.Discard(size)
 	return err
 }
 
@@ -67,7 +87,7 @@ func hasName(line, name []byte) bool {
 	return len(line) >= len(name) && bytes.EqualFold(line[:len(name)], name)
 }
 
-func skipChunks(from *bufio.Reader) error {
+func (m *message) takeChunks(from *bufio.Reader) error {
 	for {
 		line, err := from.ReadSlice('\n')
 		if err != nil {
@@ -77,7 +97,10 @@ func skipChunks(from *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
-		if _, err := from.Discard(int(size) + 2); err != nil {
+		if err := m.take(from, int(size)); err != nil {
+			return err
+		}
+		if _, err := from.Discard(2); err != nil {
 			return err
 		}
 		if size == 0 {

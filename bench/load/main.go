@@ -2,9 +2,10 @@
 //
 //	load app  -listen 127.0.0.1:9000
 //	load http -target 127.0.0.1:3500 -path /v1.0/state/s/k
-//	load grpc -target 127.0.0.1:50001 -method /package.Service/Call -body BASE64
+//	load grpc -target 127.0.0.1:50001 -method /package.Service/Call
+//	load mixed -target 127.0.0.1:3500
 //
-// The two callers print one JSON object. All of it runs on one core unless -procs says otherwise, so that the
+// The callers take the body from the standard input, say when they are warm and print one JSON object. All of it runs on one core unless -procs says otherwise, so that the
 // generator takes as little as possible from the sidecar it measures on the same machine.
 package main
 
@@ -15,11 +16,11 @@ import (
 	"runtime"
 )
 
-var commands = map[string]func([]string) error{"app": runApp, "http": runHTTP, "grpc": runGRPC}
+var commands = map[string]func([]string) error{"app": runApp, "http": runHTTP, "grpc": runGRPC, "mixed": runMixed}
 
 func main() {
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: load app|http|grpc [flags]")
+		fmt.Fprintln(os.Stderr, "usage: load app|http|grpc|mixed [flags]")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

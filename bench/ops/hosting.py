@@ -10,8 +10,8 @@ from pillion.host import flags
 from pillion.host.runtime import Runtime
 from pillion.host.setup import prepare
 
-from ..contenders import write_resources
 from ..process import free_ports
+from ..resources import write_resources
 from .apps import Delivered, HttpApp, grpc_app
 
 
