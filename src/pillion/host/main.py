@@ -110,7 +110,7 @@ class Process:
         if starting.done():
             try:
                 starting.result()
-                crew.start(_settle(), "settle")
+                crew.start(_settle_soon(), "settle")
                 return await told
             finally:
                 await crew.close()
@@ -187,13 +187,15 @@ def _leave(status: int) -> None:
     os._exit(status)
 
 
-async def _settle() -> None:
-    """What every sidecar needs soon, and none in its first moment: the messages of gRPC.
-
-    What was made during start stays: keep it out of the collector's way, and no more what an earlier runtime left.
-    """
+async def _settle_soon() -> None:
+    """What every sidecar needs soon, and none in its first moment: the messages of gRPC, a tidy heap."""
     await asyncio.sleep(SETTLED_AFTER)
     warm()
+    _settle()
+
+
+def _settle() -> None:
+    """What was made during start stays: keep it out of the collector's way, and no more what an earlier runtime left."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
