@@ -9,6 +9,7 @@ from typing import Any
 from pillion.contracts.names import Announced, Announcement
 from pillion.edge.app.grpc import GrpcApp
 from pillion.edge.app.http import HttpApp
+from pillion.edge.app.slots import Slots
 from pillion.edge.grpc.api import DAPR, GrpcApi
 from pillion.edge.grpc.invoke import InvokeRpcs
 from pillion.edge.grpc.proxy import Proxy
@@ -89,6 +90,7 @@ async def sidecar(
     names: Known | None = None,
     endpoints: dict[str, Endpoint] | None = None,
     admits: Callable[[Any], bool] | None = None,
+    slots: Slots | None = None,
 ) -> AsyncIterator[Sidecar]:
     names = names or Known()
     clock, metrics, gate = HandClock(), Metrics(app_id), AppGate(app)
@@ -104,7 +106,7 @@ async def sidecar(
     proxies = [
         Proxy(
             app_id=app_id, service=service, links=links, gate=gate, app=app_channel, telemetry=metrics, internal=internal,
-            app_token="sesame" if internal else "",
+            app_token="sesame" if internal else "", slots=slots,
         )
         for internal in (False, True)
     ]  # fmt: skip
@@ -155,10 +157,10 @@ def http_app(port: int) -> HttpApp:
     )
 
 
-def rpc_app(port: int) -> tuple[GrpcApp, GrpcChannel]:
+def rpc_app(port: int, slots: Slots | None = None) -> tuple[GrpcApp, GrpcChannel]:
     """The gRPC app at a port, and the channel to it."""
     channel = GrpcChannel("127.0.0.1", port)
-    return GrpcApp(channel, telemetry=Metrics("back")), channel
+    return GrpcApp(channel, telemetry=Metrics("back"), slots=slots), channel
 
 
 class Pair:

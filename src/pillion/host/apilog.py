@@ -4,7 +4,7 @@ import logging
 
 from pillion.host.telemetry import Metrics
 from pillion.net.http import Request
-from pillion.net.rpc import go_name
+from pillion.net.rpc import ServerCall
 from pillion.resources.configuration import ApiLogging
 
 http_log = logging.getLogger("dapr.runtime.http-info")
@@ -18,10 +18,14 @@ class Served:
 
     def __init__(self, metrics: Metrics, logging_rules: ApiLogging | None) -> None:
         self._count = metrics.http_served
-        self._count_rpc = metrics.rpc_served
         self._rules = logging_rules
-        self.rpc = self._rpc if logging_rules is not None else metrics.rpc_served
-        """Told of every gRPC call."""
+        self.rpc = metrics.rpc_served
+        """Counts every gRPC call."""
+
+    @property
+    def is_logging(self) -> bool:
+        """API logging is on."""
+        return self._rules is not None
 
     def http(
         self, method: str, path: str, status: int, seconds: float, received: int, sent: int, request: Request
@@ -31,9 +35,16 @@ class Served:
         if self._rules is not None:
             self._log_http(self._rules, method, path, status, seconds, sent, request)
 
-    def _rpc(self, path: bytes, code: int, seconds: float, received: int, sent: int) -> None:
-        self._count_rpc(path, code, seconds, received, sent)
-        fields = {"method": path.decode("latin-1"), "code": go_name(code), "duration": round(seconds * 1000)}
+    def log_rpc(self, call: ServerCall, code: int, seconds: float) -> None:
+        """A gRPC call that is over."""
+        fields: dict[str, object] = {
+            "method": call.path.decode("latin-1"),
+            "code": int(code),
+            "duration": round(seconds * 1000),
+        }
+        agent = next((value for name, value in call.metadata if name == b"user-agent"), b"")
+        if agent:
+            fields["useragent"] = agent.decode("latin-1")
         grpc_log.info("gRPC API Called", extra={"fields": fields})
 
     def _log_http(

@@ -15,6 +15,7 @@ from pillion.edge.grpc.pubsub import PubSubRpcs
 from pillion.edge.grpc.reflection import Reflection
 from pillion.edge.grpc.secrets import SecretRpcs
 from pillion.edge.grpc.state import StateRpcs
+from pillion.edge.grpc.watch import watch
 from pillion.edge.http import absent as absent_routes
 from pillion.edge.http.api import Ask, Front, HttpApi, Operation, Reply, Route
 from pillion.edge.http.bindings import BindingRoutes
@@ -94,6 +95,8 @@ class Apis:
         api.serve(DAPR, MetadataRpcs(services.metadata, services.shutdown).unary())
         Reflection().join(api)
         api.fallback = proxy.serve
+        if self._served.is_logging:
+            watch(api, self._served.log_rpc)
         return api
 
     def _routes(self, fallback: Operation) -> list[Route]:

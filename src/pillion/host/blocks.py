@@ -10,8 +10,10 @@ from pillion.contracts.bindings import Binding
 from pillion.contracts.names import Names
 from pillion.contracts.pubsub import PubSub
 from pillion.contracts.secrets import SecretStore
+from pillion.edge.app.slots import Slots
 from pillion.edge.grpc.api import GrpcApi
 from pillion.edge.grpc.proxy import Proxy
+from pillion.edge.grpc.reflection import INTERNAL_SERVICES, Reflection
 from pillion.edge.outside import OutsideHttp
 from pillion.edge.peer.client import PeerCalls
 from pillion.edge.peer.links import Links
@@ -116,7 +118,8 @@ def build(
     flags = setup.flags
     secure = channel.tls(flags)
     rpc = channel.grpc_channel(flags, secure, wheel)
-    app = channel.open_app(flags, secure, rpc, metrics, wheel)
+    slots = Slots(flags.app_max_concurrency or 0)
+    app = channel.open_app(flags, secure, rpc, slots, metrics, wheel)
     gate, resolver = AppGate(app), Resolver(names, clock)
     links = Links(
         _dialler(setup, wheel),
@@ -151,7 +154,7 @@ def build(
     state = mounts.state(loaded, metrics, app_id=flags.app_id, namespace=flags.own_namespace or "")
     peer_rpcs = PeerRpcs(invoke)
     proxy, internal = (
-        _proxy(setup, invoke, links, gate, rpc, metrics, internal=each) for each in (False, True)
+        _proxy(setup, invoke, links, gate, rpc, slots, metrics, internal=each) for each in (False, True)
     )
     services = Services(
         state=StateService(state, clock),
@@ -203,6 +206,7 @@ def _proxy(
     links: Links,
     gate: AppGate,
     app: Channel | None,
+    slots: Slots,
     metrics: Metrics,
     *,
     internal: bool,
@@ -216,6 +220,7 @@ def _proxy(
         app=app,
         telemetry=metrics,
         app_token=setup.flags.app_token,
+        slots=slots,
         admits=None if access is None else lambda method, metadata: access(),
         internal=internal,
     )
@@ -227,6 +232,7 @@ def _internal(rpcs: PeerRpcs, proxy: Proxy, metrics: Metrics) -> GrpcApi:
     api = GrpcApi(None, served.rpc)
     api.serve(PREFIX, rpcs.unary(), rpcs.streams())
     api.serve_lane(PREFIX + b"CallLocalStream", rpcs.lane)
+    Reflection(INTERNAL_SERVICES).join(api)
     api.fallback = proxy.serve
     return api
 

@@ -34,12 +34,16 @@ def grpc_channel(flags: Flags, secure: ssl.SSLContext | None, wheel: Wheel) -> C
 
 
 def open_app(
-    flags: Flags, secure: ssl.SSLContext | None, channel: Channel | None, telemetry: Telemetry, wheel: Wheel
+    flags: Flags,
+    secure: ssl.SSLContext | None,
+    channel: Channel | None,
+    slots: Slots,
+    telemetry: Telemetry,
+    wheel: Wheel,
 ) -> App | None:
-    """Callbacks into the app, None where it has no port."""
+    """Callbacks into the app, as many at once as there are slots; None where it has no port."""
     if not flags.app_port:
         return None
-    slots = Slots(flags.app_max_concurrency or 0)
     if channel is not None:
         return GrpcApp(
             channel,

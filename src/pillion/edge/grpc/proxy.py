@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from pillion.edge.app.slots import Slots
 from pillion.edge.peer.links import Links
 from pillion.net.rpc import Channel, ClientCall, Code, Metadata, RpcError, ServerCall
 from pillion.ports.telemetry import Telemetry
@@ -23,7 +24,8 @@ class Proxy:
     """Serves every path no service of ours has, all four kinds of call alike.
 
     Messages are passed as bytes, one at a time in each direction, so a slow reader holds back its writer. Metadata (`-bin`
-    included), trailers, deadline, status and cancellation pass both ways.
+    included), trailers, deadline, status and cancellation pass both ways. A call counts as one the app has for as long as it lasts,
+    a stream too.
     """
 
     def __init__(
@@ -36,10 +38,14 @@ class Proxy:
         app: Channel | None,
         telemetry: Telemetry,
         app_token: str = "",
+        slots: Slots | None = None,
         admits: Callable[[str, Metadata], bool] | None = None,
         internal: bool = False,
     ) -> None:
-        """`app` is the channel to a gRPC app; `internal` serves other sidecars, whose calls `admits` may refuse."""
+        """`app` is the channel to a gRPC app, which takes no more calls at once than there are `slots`.
+
+        `internal` serves other sidecars, whose calls `admits` may refuse.
+        """
         self._app_id = app_id.encode()
         self._service = service
         self._links = links
@@ -47,6 +53,7 @@ class Proxy:
         self._app = app
         self._telemetry = telemetry
         self._token = [(b"dapr-api-token", app_token.encode())] if app_token else []
+        self._slots = slots or Slots()
         self._admits = admits
         self._internal = internal
         self._crew = Crew("proxied calls")
@@ -84,7 +91,11 @@ class Proxy:
         if self._internal:  # where a sidecar passes on, the address has done its work
             metadata = [pair for pair in metadata if pair[0] != b"dapr-app-id"]
         metadata += self._token
-        await self._pass(call, await self._app.stream(call.path, metadata, timeout=_left(call)))
+        await self._slots.take()
+        try:
+            await self._pass(call, await self._app.stream(call.path, metadata, timeout=_left(call)))
+        finally:
+            self._slots.give()
 
     async def _to_peer(self, call: ServerCall, asked: str, addresses: list[str]) -> None:
         callee = asked.partition(".")[0].encode()
@@ -147,9 +158,7 @@ async def _upwards(call: ServerCall, out: ClientCall, trouble: list[RpcError]) -
 async def _downwards(call: ServerCall, out: ClientCall) -> None:
     """The callee's head as soon as it comes, its messages, its trailers."""
     head = [pair for pair in await out.initial() if pair[0] not in _KEPT_BACK]
-    if out.ended:
-        call.set_initial(head)
-    else:
+    if head or not out.ended:  # a head in the frame of the status would be taken for trailers
         call.send_initial(head)
     while (message := await out.receive()) is not None:
         await call.send(message)
