@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from pillion.net.grpc import GrpcChannel, GrpcServer
 from pillion.net.http import HttpHandler, Response
 from pillion.net.http_client import Http1Client
 from pillion.net.listen import HttpServer
+from pillion.net.rpc import LaneCall, RpcError
 from pillion.plug.component import Context
 from pillion.ports.app import App
 from pillion.rules.invoke import Caller
@@ -32,6 +33,7 @@ from pillion.services.invoke import AppGate, Endpoint, InvokeService
 from pillion.services.names import Resolver
 from pillion.testing.clock import HandClock
 from pillion.toolbox.stream import Body
+from support.waiting import eventually
 
 
 @dataclass
@@ -70,12 +72,21 @@ class Sidecar:
     internal_port: int = 0
     internal: GrpcServer | None = None
     client: Http1Client | None = None
+    laned: int = 0
+    """Calls from other sidecars that came in the lane."""
 
     async def ask(
         self, method: str, target: str, body: Body = b"", headers: list[tuple[bytes, bytes]] | None = None
     ) -> Response:
         assert self.client is not None
         return await self.client.request(method.encode(), target.encode(), headers or [], body)
+
+    async def open_lane(self, address: str) -> None:
+        """Have the settings of both ends cross, so that the next call to the sidecar there takes the lane."""
+        with self.links.hold(address) as link:
+            with suppress(RpcError):
+                await link.channel.unary(PREFIX + b"CallActor", b"")
+            await eventually(lambda: link.channel.has_lane)
 
 
 def _nothing_served(*_: Any) -> None: ...
@@ -91,10 +102,12 @@ async def sidecar(
     endpoints: dict[str, Endpoint] | None = None,
     admits: Callable[[Any], bool] | None = None,
     slots: Slots | None = None,
+    lane: bool = False,
 ) -> AsyncIterator[Sidecar]:
+    """`lane`: it offers one to other sidecars, as every `pilliond` does."""
     names = names or Known()
     clock, metrics, gate = HandClock(), Metrics(app_id), AppGate(app)
-    links = Links(lambda address: GrpcChannel("127.0.0.1", int(address.rpartition(":")[2])))
+    links = Links(lambda address: GrpcChannel("127.0.0.1", int(address.rpartition(":")[2]), lane=lane))
     peers, outside = PeerCalls(links), OutsideHttp()
     resolver = Resolver([names], clock)  # type: ignore[list-item]
     service = InvokeService(
@@ -118,8 +131,15 @@ async def sidecar(
     inner.serve(PREFIX, rpcs.unary(), rpcs.streams())
     Reflection(INTERNAL_SERVICES).join(inner)
     inner.fallback = proxies[1].serve
+
+    async def counted(rpc: LaneCall, message: bytes) -> bytes | None:
+        made.laned += 1
+        return await rpcs.lane(rpc, message)
+
+    if lane:
+        inner.serve_lane(PREFIX + b"CallLocalStream", counted)
     http = HttpServer(HttpApi([], Invocations(service).fallback, Front(served=_nothing_served)).handle)
-    grpc, made.internal = GrpcServer(api), GrpcServer(inner)
+    grpc, made.internal = GrpcServer(api), GrpcServer(inner, lane=inner.lane)
     made.http_port = (await http.listen(["127.0.0.1"], 0))[0][1]
     made.grpc_port = await grpc.listen(["127.0.0.1"], 0)
     made.internal_port = await made.internal.listen(["127.0.0.1"], 0)
@@ -172,12 +192,18 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(app: App | None, channel: GrpcChannel | None = None, **more: Any) -> AsyncIterator[Pair]:
-    """`front` calls, `back` has the app."""
+async def pair(
+    app: App | None, channel: GrpcChannel | None = None, *, lane: bool = False, **more: Any
+) -> AsyncIterator[Pair]:
+    """`front` calls, `back` has the app. With a `lane` it is open from the first call on."""
     async with AsyncExitStack() as stack:
-        back = await stack.enter_async_context(sidecar("back", app=app, app_channel=channel, **more))
+        back = await stack.enter_async_context(
+            sidecar("back", app=app, app_channel=channel, lane=lane, **more)
+        )
         names = Known({"back": [f"127.0.0.1:{back.internal_port}"]})
-        front = await stack.enter_async_context(sidecar("front", names=names))
+        front = await stack.enter_async_context(sidecar("front", names=names, lane=lane))
+        if lane:
+            await front.open_lane(f"127.0.0.1:{back.internal_port}")
         yield Pair(front, back)
 
 

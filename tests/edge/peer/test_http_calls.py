@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -12,6 +13,16 @@ from support.waiting import eventually
 
 from pillion.net.http import Request, Responder
 from pillion.toolbox.stream import HIGH_WATER, Stream, StreamClosed, whole
+
+LANE = ContextVar("LANE", default=False)
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["messages", "lane"])
+def way(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Every test here runs twice: with sidecars that know protobuf messages alone, and with two of our own kind."""
+    token = LANE.set(request.param)
+    yield request.param
+    LANE.reset(token)
 
 
 class WebApp:
@@ -60,7 +71,7 @@ class WebApp:
 @asynccontextmanager
 async def with_app(**more: Any) -> AsyncIterator[tuple[Pair, WebApp]]:
     app = WebApp()
-    async with web_app(app.handle) as port, pair(http_app(port), **more) as both:
+    async with web_app(app.handle) as port, pair(http_app(port), lane=LANE.get(), **more) as both:
         yield both, app
         for task in app.tasks:
             task.cancel()
@@ -280,13 +291,13 @@ async def test_a_denied_call_is_forbidden() -> None:
 
 
 async def test_a_sidecar_without_an_app_says_so_to_its_peer() -> None:
-    async with pair(None) as both:
+    async with pair(None, lane=LANE.get()) as both:
         answer = await both.front.ask("GET", "/v1.0/invoke/back/method/x")
         assert b"app channel is not initialized" in await whole(answer.body)
 
 
 async def test_an_app_that_refuses_is_an_error_and_not_a_reason_to_try_again() -> None:
-    async with pair(http_app(9)) as both:
+    async with pair(http_app(9), lane=LANE.get()) as both:
         answer = await both.front.ask("GET", "/v1.0/invoke/back/method/x")
         assert answer.status == 500 and b"error invoking app channel" in await whole(answer.body)
 
