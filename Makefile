@@ -59,5 +59,5 @@ bench: venv
 	@$(WITH_VENV) $(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist tests/h2spec/bin tests/scenes/js/node_modules
+	rm -rf $(VENV) $(DEMO) build dist tests/h2spec/bin tests/scenes/js/node_modules tests/scenes/sdk118/.venv
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,8 +1,9 @@
 """Brings what the tests need beside Python, as far as this machine allows, and says what is still missing.
 
-Commands come by the rows of `tests/needs`; the official JavaScript SDK into `tests/scenes/js`; h2spec, built from its
-public Go module, into `tests/h2spec/bin`. Nothing here fails the run: a test whose tool is missing is skipped visibly, or
-fails by itself in CI (`tests/support/needs.py`). No server is left running: tests start their own.
+Commands come by the rows of `tests/needs`; the official JavaScript SDK into `tests/scenes/js`; the Python one as it was before
+1.19 into an environment of its own in `tests/scenes/sdk118`; h2spec, built from its public Go module, into `tests/h2spec/bin`.
+Nothing here fails the run: a test whose tool is missing is skipped visibly, or fails by itself in CI (`tests/support/needs.py`).
+No server is left running: tests start their own.
 """
 
 import os
@@ -29,6 +30,7 @@ def main() -> None:
     bring_packages(package for command, package, _ in rows if package != "-" and not here(command))
     bring_wheels(wheel for command, _, wheel in rows if wheel != "-" and not here(command))
     bring_javascript(TESTS / "scenes" / "js")
+    bring_old_sdk(TESTS / "scenes" / "sdk118")
     build_h2spec(TESTS / "h2spec")
     for command, package, _ in rows:
         if not here(command):
@@ -88,6 +90,21 @@ def bring_javascript(folder: Path) -> None:
     print("installing the JavaScript SDK", flush=True)
     if run([npm, "ci", "--no-audit", "--no-fund", "--loglevel=error", "--no-progress"], cwd=folder):
         stamp.write_bytes(lock.read_bytes())
+
+
+def bring_old_sdk(folder: Path) -> None:
+    """Install what the requirements pin into a virtual environment, once per file and Python."""
+    wanted, place = folder / "requirements.txt", folder / ".venv"
+    stamp, mark = place / ".pillion", f"{sys.version}\n{wanted.read_text()}"
+    if stamp.exists() and stamp.read_text() == mark:
+        return
+    print("installing the Python SDK of before 1.19", flush=True)
+    python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--python", str(python)]
+    if run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(place)]) and run(
+        [*pip, "install", "--quiet", "--progress-bar", "off", "-r", str(wanted)]
+    ):
+        stamp.write_text(mark)
 
 
 def build_h2spec(folder: Path) -> None:

@@ -1,38 +1,59 @@
-"""Apps made with the official Python SDK: its gRPC app, and its extensions of FastAPI and Flask."""
+"""Apps made with the official Python SDK: its gRPC app, and its extensions of FastAPI and Flask; today's and those of before 1.19."""
 
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import pytest
 from dapr.clients import DaprClient
 from dapr.clients.grpc.interceptors import DaprClientInterceptor
-from support.sdk import APPS, Seen
+from support.sdk import APPS, SDK_118, Seen
 from support.sidecar import Process, Sidecar, Stage, component, free_port, until
 
-BULK = json.dumps(
-    {
+
+def bulk(route: str) -> str:
+    made = {
         "apiVersion": "dapr.io/v2alpha1",
         "kind": "Subscription",
         "metadata": {"name": "bulk"},
         "spec": {
             "pubsubname": "bus",
             "topic": "grpc-bulk-declared",
-            "routes": {"default": "grpc-bulk"},
+            "routes": {"default": route},
             "bulkSubscribe": {"enabled": True, "maxMessagesCount": 10, "maxAwaitDurationMs": 50},
         },
         "scopes": ["grpc"],
     }
-)
+    return json.dumps(made)
+
+
+@dataclass(frozen=True)
+class Sdk:
+    """One version of the SDK: its Python, the app of its gRPC extension, and the path by which that takes batches."""
+
+    python: str
+    grpc_app: str
+    bulk_route: str
+
+
+SDKS = {
+    "1.19": Sdk(sys.executable, "grpc_app.py", "grpc-bulk"),
+    "1.18": Sdk(str(SDK_118 / ".venv" / "bin" / "python"), "grpc_app_118.py", "bulk"),
+}
 
 
 class Cast:
     """The three apps beside their sidecars, and one sidecar without an app to call them from."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, sdk: Sdk) -> None:
+        self.sdk = sdk
         folder = stage.resources(
-            component("bus", "pubsub.sqlite"), component("tick", "bindings.cron", schedule="@every 1s"), BULK
+            component("bus", "pubsub.sqlite"),
+            component("tick", "bindings.cron", schedule="@every 1s"),
+            bulk(sdk.bulk_route),
         )
         self.seen = {name: Seen(stage.folder / f"{name}.jsonl") for name in ("grpc", "fastapi", "flask")}
         self.stage = stage
@@ -50,8 +71,9 @@ class Cast:
             sidecar.ready()
 
     def started(self, name: str) -> Process:
+        file = self.sdk.grpc_app if name == "grpc" else f"{name}_app.py"
         arguments = (str(self.ports[name]), str(self.seen[name].path))
-        return self.stage.python(name, APPS / f"{name}_app.py", *arguments)
+        return self.stage.app(name, [self.sdk.python, "-u", str(APPS / file), *arguments])
 
     def publish(self, topic: str, data: str, **metadata: str) -> None:
         kind = "application/json" if data[0] in "{[" else "text/plain"
@@ -63,10 +85,11 @@ class Cast:
         return until(lambda: len(notes := self.seen[app].all(what)) >= count and notes, why=f"{app}: {what}")
 
 
-@pytest.fixture(scope="module")
-def cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
+@pytest.fixture(scope="module", params=["1.19", pytest.param("1.18", marks=pytest.mark.needs("sdk-1.18"))])
+def cast(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
+    """The same apps, on the SDK that is installed here and on the last whose extensions were packages of their own."""
     with Stage(tmp_path_factory.mktemp("apps")) as stage:
-        yield Cast(stage)
+        yield Cast(stage, SDKS[request.param])
 
 
 @pytest.fixture

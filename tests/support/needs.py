@@ -45,7 +45,8 @@ TOOLS: Final = {
     "promtool": Tool(_command("promtool")),
     "node": Tool(_command("node")),
     "go": Tool(_command("go")),
-    "js-sdk": Tool(_file("tests/scenes/js/node_modules/@dapr/dapr")),
+    "js-sdk": Tool(_file("tests/scenes/js/node_modules/dapr-3.6")),
+    "sdk-1.18": Tool(_file("tests/scenes/sdk118/.venv/.pillion")),
     "h2spec": Tool(_file("tests/h2spec/bin/h2spec")),
     "daprd": Tool(
         lambda: daprd().exists(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 APPS = Path(__file__).parents[1] / "scenes" / "apps"
+SDK_118 = Path(__file__).parents[1] / "scenes" / "sdk118"
 JS = Path(__file__).parents[1] / "scenes" / "js"
 
 

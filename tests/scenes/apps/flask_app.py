@@ -4,8 +4,12 @@ import json
 import sys
 from typing import Any
 
-from dapr.ext.flask import DaprApp
 from flask import Flask, request
+
+try:
+    from dapr.ext.flask import DaprApp
+except ImportError:  # before 1.19
+    from flask_dapr import DaprApp
 
 PORT, NOTES = int(sys.argv[1]), sys.argv[2]
 app = Flask("flask")
