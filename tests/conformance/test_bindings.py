@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.redis_fleet import MODES, Harbour
 from support.redis_server import RedisServer
 from support.web import web_site
 
@@ -38,8 +39,19 @@ def class_of(kind: str) -> type[Binding[Any]]:
     return found
 
 
+_REDIS_SAMPLES = tuple(
+    Sample(verb, b"v", named)
+    for verb, named in (
+        ("create", {"key": "k"}),
+        ("get", {"key": "k"}),
+        ("increment", {"key": "n", "ttlInSeconds": "60"}),
+        ("delete", {"key": "k"}),
+    )
+)
+
+
 @asynccontextmanager
-async def rigged(kind: str, folder: Path) -> AsyncIterator[Rig]:
+async def rigged(kind: str, mode: str, folder: Path, harbour: Harbour) -> AsyncIterator[Rig]:
     match kind:
         case "bindings.cron/v1":
             rig = Rig({"schedule": "@every 1s"})
@@ -67,29 +79,33 @@ async def rigged(kind: str, folder: Path) -> AsyncIterator[Rig]:
             yield Rig(
                 {"rootPath": str(folder / "root")}, (*samples, Sample("delete", b"", {"fileName": "gone"}))
             )
+        case "bindings.redis/v1" if mode:
+            with harbour.mode(mode) as metadata:
+                yield Rig(metadata, _REDIS_SAMPLES)
         case "bindings.redis/v1":
             async with RedisServer(folder) as server:
-                key, count = {"key": "k"}, {"key": "n", "ttlInSeconds": "60"}
-                verbs = (("create", key), ("get", key), ("increment", count), ("delete", key))
-                yield Rig(
-                    {"redisHost": server.address}, tuple(Sample(verb, b"v", named) for verb, named in verbs)
-                )
+                yield Rig({"redisHost": server.address}, _REDIS_SAMPLES)
         case _:
             raise AssertionError(f"{kind} has no rig: every binding is put to the checks")
 
 
 CASES = [
-    pytest.param(kind, check, id=f"{kind.removesuffix('/v1')}-{check.name}", marks=marks)
+    pytest.param(
+        kind, mode, check, id=f"{kind.removesuffix('/v1')}{mode and '-' + mode}-{check.name}", marks=marks
+    )
     for kind in KINDS
+    for mode in ["", *(MODES if kind == "bindings.redis/v1" else ())]
     for marks in [[pytest.mark.needs("redis-server")] if kind == "bindings.redis/v1" else []]
     for check in CHECKS
     if check.applies_to(class_of(kind))
 ]
 
 
-@pytest.mark.parametrize(("kind", "check"), CASES)
-async def test_a_binding_keeps_its_promise(kind: str, check: Check, tmp_path: Path) -> None:
-    async with rigged(kind, tmp_path) as rig:
+@pytest.mark.parametrize(("kind", "mode", "check"), CASES)
+async def test_a_binding_keeps_its_promise(
+    kind: str, mode: str, check: Check, tmp_path: Path, harbour: Harbour
+) -> None:
+    async with rigged(kind, mode, tmp_path, harbour) as rig:
         cls = class_of(kind)
         context = Context(name="bench", metadata=rig.metadata, clock=rig.clock)
         binding = cls(read(cls.spec.settings, rig.metadata), context)

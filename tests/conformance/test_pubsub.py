@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.redis_fleet import MODES, Harbour
 from support.redis_server import RedisServer
 
 from pillion.contracts.pubsub import PubSub
@@ -35,12 +36,15 @@ def class_of(kind: str) -> type[PubSub[Any]]:
 
 
 @asynccontextmanager
-async def rigged(kind: str, folder: Path) -> AsyncIterator[Rig]:
+async def rigged(kind: str, mode: str, folder: Path, harbour: Harbour) -> AsyncIterator[Rig]:
     match kind:
         case "pubsub.in-memory/v1":
             yield Rig(shared=False)
         case "pubsub.sqlite/v1":
             yield Rig({"connectionString": str(folder / "broker.db"), "backOffInitialInterval": "50ms"})
+        case "pubsub.redis/v1" if mode:
+            with harbour.mode(mode) as metadata:
+                yield Rig({**metadata, "redeliverInterval": "200ms"})
         case "pubsub.redis/v1":
             async with RedisServer(folder) as server:
                 yield Rig({"redisHost": server.address, "redeliverInterval": "200ms"})
@@ -60,17 +64,22 @@ async def opened(kind: str, rig: Rig, group: str) -> PubSub[Any]:
 
 
 CASES = [
-    pytest.param(kind, check, id=f"{kind.removesuffix('/v1')}-{check.name}", marks=marks)
+    pytest.param(
+        kind, mode, check, id=f"{kind.removesuffix('/v1')}{mode and '-' + mode}-{check.name}", marks=marks
+    )
     for kind in BROKERS
+    for mode in ["", *(MODES if kind == "pubsub.redis/v1" else ())]
     for marks in [[pytest.mark.needs("redis-server")] if kind == "pubsub.redis/v1" else []]
     for check in CHECKS
     if check.applies_to(class_of(kind).features, shared=kind != "pubsub.in-memory/v1")
 ]
 
 
-@pytest.mark.parametrize(("kind", "check"), CASES)
-async def test_a_broker_keeps_its_promise(kind: str, check: Check, tmp_path: Path) -> None:
-    async with rigged(kind, tmp_path) as rig, contextlib.AsyncExitStack() as stack:
+@pytest.mark.parametrize(("kind", "mode", "check"), CASES)
+async def test_a_broker_keeps_its_promise(
+    kind: str, mode: str, check: Check, tmp_path: Path, harbour: Harbour
+) -> None:
+    async with rigged(kind, mode, tmp_path, harbour) as rig, contextlib.AsyncExitStack() as stack:
 
         async def join(group: str) -> PubSub[Any]:
             broker = await opened(kind, rig, group)

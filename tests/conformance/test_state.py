@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.redis_fleet import MODES, Harbour
 from support.redis_server import RedisServer
 
-from pillion.contracts.state import StateStore
+from pillion.contracts.state import Feature, StateStore
 from pillion.drivers.index import INDEX
 from pillion.plug.component import Context
 from pillion.plug.settings import read
@@ -46,12 +47,15 @@ def class_of(kind: str) -> type[StateStore[Any]]:
 
 
 @asynccontextmanager
-async def rigged(kind: str, folder: Path) -> AsyncIterator[Rig]:
+async def rigged(kind: str, mode: str, folder: Path, harbour: Harbour) -> AsyncIterator[Rig]:
     match kind:
         case "state.in-memory/v1":
             yield Rig(shared=False)
         case "state.sqlite/v1":
             yield Rig({"connectionString": str(folder / "state.db")})
+        case "state.redis/v1" if mode:
+            with harbour.mode(mode) as metadata:
+                yield Rig(metadata, SystemClock(), short=0.25)
         case "state.redis/v1":
             async with RedisServer(folder) as server:
                 yield Rig({"redisHost": server.address}, SystemClock(), short=0.25)
@@ -60,17 +64,24 @@ async def rigged(kind: str, folder: Path) -> AsyncIterator[Rig]:
 
 
 CASES = [
-    pytest.param(kind, check, id=f"{kind.removesuffix('/v1')}-{check.name}", marks=marks)
+    pytest.param(
+        kind, mode, check, id=f"{kind.removesuffix('/v1')}{mode and '-' + mode}-{check.name}", marks=marks
+    )
     for kind in STORES
+    for mode in ["", *(MODES if kind == "state.redis/v1" else ())]
     for marks in [[pytest.mark.needs("redis-server")] if kind == "state.redis/v1" else []]
     for check in CHECKS
     if check.applies_to(class_of(kind).features, shared=kind != "state.in-memory/v1")
+    # The keys of a cluster's transaction must share a slot, which those of the checks do not: see test_redis_cluster.py.
+    if not (mode == "cluster" and Feature.TRANSACTIONAL in check.needs)
 ]
 
 
-@pytest.mark.parametrize(("kind", "check"), CASES)
-async def test_a_store_keeps_its_promise(kind: str, check: Check, tmp_path: Path) -> None:
-    async with rigged(kind, tmp_path) as rig, contextlib.AsyncExitStack() as stack:
+@pytest.mark.parametrize(("kind", "mode", "check"), CASES)
+async def test_a_store_keeps_its_promise(
+    kind: str, mode: str, check: Check, tmp_path: Path, harbour: Harbour
+) -> None:
+    async with rigged(kind, mode, tmp_path, harbour) as rig, contextlib.AsyncExitStack() as stack:
 
         async def join() -> StateStore[Any]:
             cls = class_of(kind)

@@ -38,6 +38,10 @@ class Authority:
         )  # fmt: skip
 
     @property
+    def path(self) -> Path:
+        return self._own.certificate
+
+    @property
     def certificate(self) -> str:
         return self._own.certificate.read_text()
 

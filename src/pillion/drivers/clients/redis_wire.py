@@ -158,8 +158,9 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._out and self._transport is not None and not self._held:
-            self._transport.write(b"".join(self._out))
+        way = self._transport
+        if self._out and way is not None and not self._held and not way.is_closing():
+            way.write(b"".join(self._out))
             self._out.clear()
 
     def _look(self, heard: int, seen: int) -> None:
