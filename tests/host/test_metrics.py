@@ -72,3 +72,22 @@ def test_publishes_and_deliveries_are_counted_by_topic_and_outcome() -> None:
         f'dapr_component_pubsub_ingress_count{{{labels},process_status="success",status="",topic="orders"}}'
     )
     assert value(text, counted) == 2
+
+
+ADMITTED = 'dapr_runtime_acl_global_policy_action_allowed_total{app_id="",namespace="",trustDomain=""}'
+
+
+def test_without_a_policy_whoever_calls_counts_as_admitted() -> None:
+    metrics = Metrics("appa")
+    assert "acl" not in metrics.text()
+    for caller in ("b", "b", "c"):
+        metrics.invocation_received(caller)
+    assert value(metrics.text(), ADMITTED) == value(metrics.text(), ADMITTED) == 3
+
+
+def test_with_a_policy_only_what_it_decided_is_counted() -> None:
+    metrics = Metrics("appa", policy=True)
+    metrics.invocation_received("b")
+    assert "acl" not in metrics.text()
+    metrics.access_decided("global", False)
+    assert value(metrics.text(), ADMITTED.replace("allowed", "blocked")) == 1

@@ -6,7 +6,7 @@ fill the memory.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Generic, TypeVar
 
 MOST_SERIES = 2000
@@ -142,6 +142,10 @@ class Family(Generic[C]):
         series = self._series.get(key)
         return series if series is not None else self._new(key)
 
+    def series(self) -> Collection[C]:
+        """Every series there is so far."""
+        return self._series.values()
+
     def lines(self) -> Iterator[str]:
         """The family as text; nothing while it has no series."""
         if not self._series:
@@ -179,9 +183,10 @@ class Registry:
         self._tallies.append(made)
         return made
 
-    def counter(self, name: str, text: str, *labels: str) -> Family[Cell]:
-        """A number that only grows."""
-        return self._keep(Family(f"dapr_{name}", "counter", text, labels, Cell, self._fixed))
+    def counter(self, name: str, text: str, *labels: str, nameless: bool = False) -> Family[Cell]:
+        """A number that only grows; `nameless` leaves the value of `app_id` empty, as Dapr does in places."""
+        fixed = (("app_id", ""),) if nameless else self._fixed
+        return self._keep(Family(f"dapr_{name}", "counter", text, labels, Cell, fixed))
 
     def gauge(self, name: str, text: str, *labels: str) -> Family[Cell]:
         """A number that comes and goes."""

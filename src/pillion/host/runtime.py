@@ -53,6 +53,7 @@ class Runtime:
             latency_ms=conf.metrics.latency_buckets,
             paths=conf.metrics.increased_cardinality,
             verbs=not conf.metrics.exclude_verbs,
+            policy="accessControl" in conf.written,
         )
         self._readiness = Readiness(flags.app_id, [RUNTIME], ["grpc-api-server", "http-server"])
         self._listeners = Listeners(flags, self._wheel)

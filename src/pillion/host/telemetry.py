@@ -29,7 +29,8 @@ _KINDS = {
 class Metrics:
     """Collects by counting; `pillion.ports.telemetry.Telemetry` in shape.
 
-    `paths` False drops the path label (Dapr's `increasedCardinality: false`), `verbs` False the method.
+    `paths` False drops the path label (Dapr's `increasedCardinality: false`), `verbs` False the method. `policy` says that access
+    control is configured; without one every invocation that came counts as admitted.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Metrics:
         latency_ms: Sequence[int] = LATENCY_MS,
         paths: bool = True,
         verbs: bool = True,
+        policy: bool = False,
     ) -> None:
+        self._policy = policy
         self._registry = registry = Registry(app_id, latency_ms)
         self._namespace = namespace
         self._paths = paths
@@ -54,6 +57,8 @@ class Metrics:
 
     def text(self) -> str:
         """The whole page a scraper gets."""
+        if not self._policy and (received := sum(each.value for each in self._req_recv.series())):
+            self._allowed["global"].at("", "").value = received
         return self._registry.text() + _process_lines(self._started)
 
     # HTTP
@@ -191,24 +196,16 @@ class Metrics:
         self._res_ms = r.latency(
             f"{name}res_recv_latency_ms", "Time until another sidecar answered, ms", "src_app_id", "status"
         )
-        self._allowed = {
-            scope: r.counter(
-                f"runtime_acl_{scope}_policy_action_allowed_total",
-                "Invocations admitted",
-                "trustDomain",
-                "namespace",
-            )
-            for scope in ("app", "global")
-        }
-        self._blocked = {
-            scope: r.counter(
-                f"runtime_acl_{scope}_policy_action_blocked_total",
-                "Invocations refused",
-                "trustDomain",
-                "namespace",
-            )
-            for scope in ("app", "global")
-        }
+        labels = ("trustDomain", "namespace")
+        self._allowed, self._blocked = (
+            {
+                scope: r.counter(
+                    f"runtime_acl_{scope}_policy_action_{what}_total", text, *labels, nameless=True
+                )
+                for scope in ("app", "global")
+            }
+            for what, text in (("allowed", "Invocations admitted"), ("blocked", "Invocations refused"))
+        )
 
     def invocation_sent(self, app_id: str, streaming: bool) -> None:
         self._req_sent.at(app_id, "streaming" if streaming else "unary").value += 1
