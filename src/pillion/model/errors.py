@@ -88,6 +88,12 @@ HEALTH_APPID_NOT_MATCH = Fault("ERR_HEALTH_APPID_NOT_MATCH", 500, _INTERNAL, "da
 OUTBOUND_HEALTH_NOT_READY = Fault(
     "ERR_OUTBOUND_HEALTH_NOT_READY", 500, _INTERNAL, "dapr outbound is not ready: {targets}"
 )
+METADATA_FULL = Fault(
+    "ERR_METADATA_FULL",
+    413,
+    _EXHAUSTED,
+    "extended metadata is full: it holds at most {words} keys, and {bytes} bytes of keys and values",
+)
 
 # Invocation
 

@@ -6,9 +6,11 @@ from typing import Any
 import orjson
 
 from pillion.edge.http.api import Ask, Reply, Route, json_reply
+from pillion.model.errors import BODY_READ, ApiError
 from pillion.model.metadata import AppConnection, Sidecar
 from pillion.model.pubsub import Interest
 from pillion.services.metadata import MetadataService, Readiness
+from pillion.toolbox.stream import BodyTooLarge
 from pillion.toolbox.truth import is_true
 
 
@@ -55,7 +57,11 @@ class MetadataRoutes:
         return json_reply(orjson.dumps(as_json(self._metadata.get())) + b"\n")
 
     async def put(self, ask: Ask) -> Reply:
-        self._metadata.put(ask.params[0], (await ask.body()).decode("utf-8", "replace"))
+        try:
+            value = (await ask.body()).decode("utf-8", "replace")
+        except BodyTooLarge as error:
+            raise ApiError(BODY_READ, why=str(error)) from error
+        self._metadata.put(ask.params[0], value)
         return Reply()
 
     async def shutdown(self, ask: Ask) -> Reply:
