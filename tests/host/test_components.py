@@ -1,5 +1,6 @@
 """Components from their manifests to open drivers."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +33,23 @@ class RefusingStore(Driver[NoSettings]):
         raise Refused("no")
 
 
+@driver("state.slow", settings=NoSettings, title="Slow", status="stable")
+class SlowStore(Driver[NoSettings]):
+    """Its server takes its time."""
+
+    async def open(self) -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+@driver("state.quick", settings=NoSettings, title="Quick", status="stable")
+class QuickStore(Driver[NoSettings]):
+    """It is ready at once."""
+
+
 ROWS = {
+    "state.slow/v1": {"at": f"{__name__}:SlowStore"},
+    "state.quick/v1": {"at": f"{__name__}:QuickStore"},
     "state.in-memory/v1": {"at": "pillion.drivers.state.memory:MemoryStore"},
     "pubsub.in-memory/v1": {"at": "pillion.drivers.pubsub.memory:MemoryPubSub"},
     "state.refusing/v1": {"at": f"{__name__}:RefusingStore"},
@@ -80,6 +97,16 @@ async def test_what_is_not_denied_is_loaded(tmp_path: Path) -> None:
     ours = loader(tmp_path, denied=frozenset({"state.in-memory/v2", "state.other"}))
     await ours.load([component()])
     assert len(ours.loaded) == 1
+    await ours.close()
+
+
+async def test_components_stand_in_the_order_of_their_manifests_whichever_was_ready_first(
+    tmp_path: Path,
+) -> None:
+    ours = loader(tmp_path)
+    names = ("slow", "quick", "slow too")
+    await ours.load([replace(component(f"state.{name.partition(' ')[0]}"), name=name) for name in names])
+    assert [each.component.name for each in ours.loaded] == [*names]
     await ours.close()
 
 

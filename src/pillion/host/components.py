@@ -81,7 +81,12 @@ class Loader:
         """Open all, stage by stage. Raises LoadError for all of a stage that fail and do not say `ignoreErrors`."""
         order = references.order([each for each in components if self._admits(each)])
         for stage in order.stages:
+            before, places = len(self.loaded), {each.name: place for place, each in enumerate(stage)}
             outcomes = await asyncio.gather(*(self._one(each) for each in stage), return_exceptions=True)
+            # In the manifests' order, not in that in which their servers answered: clients see it.
+            self.loaded[before:] = sorted(
+                self.loaded[before:], key=lambda each: places.get(each.component.name, 0)
+            )
             if failures := [each for each in outcomes if isinstance(each, BaseException)]:
                 raise _together(failures)
         for parked in order.parked:
