@@ -1,11 +1,11 @@
-"""Apps made with the official JavaScript SDK's server, over HTTP and over gRPC."""
+"""Apps made with the official JavaScript SDK's server, over HTTP and over gRPC, by today's SDK and by one over grpc-js."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from support.sdk import JS, Seen
+from support.sdk import JS, JS_SDKS, Seen
 from support.sidecar import Sidecar, Stage, component, free_port, until
 
 pytestmark = [pytest.mark.needs("node", "js-sdk"), pytest.mark.timeout(60)]
@@ -16,6 +16,7 @@ class Server:
     """One app beside its sidecar, and the sidecar from which it is called."""
 
     protocol: str
+    sdk: str
     seen: Seen
     sidecar: Sidecar
     caller: Sidecar
@@ -31,8 +32,10 @@ class Server:
         return [note["data"] for note in notes]
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+@pytest.fixture(scope="module", params=JS_SDKS)
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Server]]:
     with Stage(tmp_path_factory.mktemp("js-apps")) as stage:
         folder = stage.resources(
             component("store", "state.in-memory"),
@@ -40,21 +43,25 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serv
             component("tick", "bindings.cron", schedule="@every 1s"),
         )
         caller = stage.sidecar("caller", resources=folder)
-        made = {protocol: started(stage, protocol, caller) for protocol in ("http", "grpc")}
+        made = {
+            protocol: started(stage, protocol, caller, JS_SDKS[request.param])
+            for protocol in ("http", "grpc")
+        }
         for server in made.values():
             server.sidecar.ready()
         caller.ready()
         yield made
 
 
-def started(stage: Stage, protocol: str, caller: Sidecar) -> Server:
+def started(stage: Stage, protocol: str, caller: Sidecar, sdk: str) -> Server:
     seen, port = Seen(stage.folder / f"{protocol}.jsonl"), free_port()
     sidecar = stage.sidecar(
         f"js-{protocol}", f"--app-protocol={protocol}", app_port=port, resources=stage.folder / "resources"
     )
     own = sidecar.ports.http if protocol == "http" else sidecar.ports.grpc
-    stage.app(protocol, ["node", str(JS / "server.js"), protocol, str(port), str(own), str(seen.path)])
-    return Server(protocol, seen, sidecar, caller)
+    command = ["node", str(JS / "server.js"), protocol, str(port), str(own), str(seen.path)]
+    stage.app(protocol, command, env={"DAPR_SDK": sdk})
+    return Server(protocol, sdk, seen, sidecar, caller)
 
 
 @pytest.fixture(params=["http", "grpc"])
@@ -105,6 +112,8 @@ def test_the_app_answers_methods(server: Server) -> None:
     path = f"/v1.0/invoke/js-{server.protocol}/method/greet"
     answer = server.caller.ask("POST", path, {"name": "you"})
     assert (answer.status, answer.json()) == (200, {"hello": {"name": "you"}})
+    if (server.protocol, server.sdk) == ("grpc", "dapr-3.6"):
+        return  # to a method it does not know it never answers at all
     missing = server.caller.ask("GET", f"/v1.0/invoke/js-{server.protocol}/method/nosuch")
     assert missing.status == {"http": 404, "grpc": 200}[server.protocol], "over gRPC the SDK answers nothing"
 

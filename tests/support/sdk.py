@@ -10,6 +10,8 @@ from typing import Any
 APPS = Path(__file__).parents[1] / "scenes" / "apps"
 SDK_118 = Path(__file__).parents[1] / "scenes" / "sdk118"
 JS = Path(__file__).parents[1] / "scenes" / "js"
+JS_SDKS = {"3-18": "@dapr/dapr", "3-6": "dapr-3.6"}
+"""Versions of the JavaScript SDK, by the name under which they are installed. 3.6 is the last over grpc-js."""
 
 
 class Seen:

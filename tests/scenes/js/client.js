@@ -1,7 +1,7 @@
 // The SDK as a client: every block once over one protocol; a line of JSON for each.
 // Arguments: protocol, port, and the one story to tell where not all are.
 const { DaprClient, CommunicationProtocolEnum, HttpMethod, StateConcurrencyEnum, StateConsistencyEnum, LogLevel } =
-  require("@dapr/dapr");
+  require(process.env.DAPR_SDK ?? "@dapr/dapr");
 
 const [protocol, port, only] = process.argv.slice(2);
 const client = new DaprClient({
@@ -120,6 +120,15 @@ const stories = {
 
   async invokeNobody() {
     return failure(client.invoker.invoke("nosuch", "m", HttpMethod.GET));
+  },
+
+  async absent() {
+    const key = { componentName: "none", keyName: "key", keyWrapAlgorithm: "RSA" };
+    return {
+      configuration: await failure(client.configuration.get("none", ["k"])),
+      lock: await failure(client.lock.lock("none", "resource", "owner", 10)),
+      crypto: await failure(client.crypto.encrypt(Buffer.from("x"), key)),
+    };
   },
 
   async shutdown() {

@@ -1,6 +1,6 @@
 // An app of the SDK: topics, a binding and methods over one protocol. Arguments: protocol, app port, sidecar port, notes.
 const fs = require("fs");
-const { DaprServer, CommunicationProtocolEnum, DaprPubSubStatusEnum, HttpMethod, LogLevel } = require("@dapr/dapr");
+const { DaprServer, CommunicationProtocolEnum, DaprPubSubStatusEnum, HttpMethod, LogLevel } = require(process.env.DAPR_SDK ?? "@dapr/dapr");
 
 const [protocol, appPort, daprPort, notes] = process.argv.slice(2);
 const communicationProtocol = CommunicationProtocolEnum[protocol.toUpperCase()];
