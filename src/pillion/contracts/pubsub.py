@@ -1,14 +1,14 @@
 """The broker contract: publish, and hand messages up one awaited delivery each."""
 
 import enum
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from pillion.contracts.words import DriverError
 from pillion.model.pubsub import Message, Publication, Topic, Verdict
 from pillion.plug.component import Component, S
 
-Deliver = Callable[[Message], Awaitable[Verdict]]
+Deliver = Callable[[Message], Coroutine[Any, Any, Verdict]]
 """Never raises but for cancellation, which a driver treats as ABANDON."""
 
 

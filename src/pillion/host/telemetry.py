@@ -236,8 +236,8 @@ class Metrics:
     # Publish/subscribe
 
     def _pubsub(self, r: Registry) -> None:
-        self._egress_series: dict[tuple[str, str, bool], Cell] = {}
-        self._ingress_series: dict[tuple[str, str, str, str], Cell] = {}
+        self._egress_series: dict[tuple[str, str, bool], _Timed] = {}
+        self._ingress_series: dict[tuple[str, str, str, str], _Timed] = {}
         name = "component_pubsub_"
         labels = ("component", "namespace", "success", "topic")
         self._egress = r.counter(f"{name}egress_count", "Messages published", *labels)
@@ -258,12 +258,8 @@ class Metrics:
         self._batches_ms = r.latency(f"{name}ingress_bulk_latencies", "Time of a bulk delivery, ms", *batch)
 
     def egress(self, pubsub: str, topic: str, ok: bool, seconds: float, *, bulk: int = 0) -> None:
-        if (
-            not bulk
-            and seconds < 0.001
-            and (cell := self._egress_series.get((pubsub, topic, ok))) is not None
-        ):
-            cell.value += 1
+        if not bulk and (known := self._egress_series.get((pubsub, topic, ok))) is not None:
+            known.tell(seconds)
             return
         key = (pubsub, self._namespace, "true" if ok else "false", topic)
         if bulk:
@@ -271,18 +267,16 @@ class Metrics:
             self._bulk_events.at(*key).value += bulk
             _slow(self._bulk_egress_ms, key, seconds)
         else:
-            cell = self._known(self._egress_series, (pubsub, topic, ok), self._egress, key)
-            cell.value += 1
-            _slow(self._egress_ms, key, seconds)
+            made = _Timed(self._egress, self._egress_ms, key)
+            _keep(self._egress_series, (pubsub, topic, ok), made).tell(seconds)
 
     def ingress(self, pubsub: str, topic: str, process_status: str, status: str, seconds: float) -> None:
         short = (pubsub, topic, process_status, status)
-        if seconds < 0.001 and (cell := self._ingress_series.get(short)) is not None:
-            cell.value += 1
-            return
-        key = (pubsub, self._namespace, process_status, status, topic)
-        self._known(self._ingress_series, short, self._ingress, key).value += 1
-        _slow(self._ingress_ms, key, seconds)
+        known = self._ingress_series.get(short)
+        if known is None:
+            key = (pubsub, self._namespace, process_status, status, topic)
+            known = _keep(self._ingress_series, short, _Timed(self._ingress, self._ingress_ms, key))
+        known.tell(seconds)
 
     def ingress_batch(self, pubsub: str, topic: str, statuses: dict[str, int], seconds: float) -> None:
         key = ("pubsubName", self._namespace, "", topic)
@@ -290,15 +284,6 @@ class Metrics:
         _slow(self._batches_ms, key, seconds)
         for status, count in statuses.items():
             self._batch_events.at("pubsubName", self._namespace, status, topic).value += count
-
-    def _known(self, series: dict[K, Cell], short: K, family: Family[Cell], key: tuple[str, ...]) -> Cell:
-        """A counter, found by a shorter key from now on."""
-        cell = series.get(short)
-        if cell is None:
-            cell = family.at(*key)
-            if len(series) < MOST_SERIES:
-                series[short] = cell
-        return cell
 
     # Components
 
@@ -351,6 +336,32 @@ class _Passing(Tally):
         self.settle()
 
 
+class _Timed:
+    """A counter, and the distribution that its slow samples enter, which is made with the first of them."""
+
+    __slots__ = ("_count", "_latency", "_family", "_key")
+
+    def __init__(self, count: Family[Cell], family: Family[Histogram], key: tuple[str, ...]) -> None:
+        self._count = count.at(*key)
+        self._latency: Histogram | None = None
+        self._family = family
+        self._key = key
+
+    def tell(self, seconds: float) -> None:
+        self._count.value += 1
+        if seconds >= 0.001:
+            if self._latency is None:
+                self._latency = self._family.at(*self._key)
+            self._latency.observe(seconds * 1000)
+
+
+def _keep(series: dict[K, _Timed], key: K, made: _Timed) -> _Timed:
+    """Find it by this key from now on."""
+    if len(series) < MOST_SERIES:
+        series[key] = made
+    return made
+
+
 class _ComponentInstrument:
     """Bound to one component; series by operation and outcome."""
 
@@ -361,18 +372,14 @@ class _ComponentInstrument:
         self._latency = latency
         self._name = name
         self._namespace = namespace
-        self._series: dict[tuple[str, bool], Cell] = {}
+        self._series: dict[tuple[str, bool], _Timed] = {}
 
     def __call__(self, operation: str, ok: bool, seconds: float) -> None:
-        cell = self._series.get((operation, ok))
-        if cell is None:
-            cell = self._series[operation, ok] = self._count.at(*self._key(operation, ok))
-        cell.value += 1
-        if seconds >= 0.001:
-            self._latency.at(*self._key(operation, ok)).observe(seconds * 1000)
-
-    def _key(self, operation: str, ok: bool) -> tuple[str, str, str, str]:
-        return self._name, self._namespace, operation, "true" if ok else "false"
+        known = self._series.get((operation, ok))
+        if known is None:
+            key = (self._name, self._namespace, operation, "true" if ok else "false")
+            known = _keep(self._series, (operation, ok), _Timed(self._count, self._latency, key))
+        known.tell(seconds)
 
 
 class _InputInstrument:

@@ -106,12 +106,11 @@ class Interest:
     origin: Origin = Origin.PROGRAMMATIC
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event on its way to the app: the CloudEvent's JSON as stored, the same parsed, and what came around it.
 
-    `body` is the exact JSON to give an HTTP app. `raw` holds the broker's bytes when the subscription asked for raw payloads.
-    `headers` are the publish metadata for the app (keys as published).
+    `body` is the exact JSON to give an HTTP app; numbers in `envelope` may be rounded. `raw` holds the broker's bytes when the
+    subscription asked for raw payloads. `headers` are the publish metadata for the app (keys as published).
     """
 
     pubsub: str
@@ -119,7 +118,7 @@ class Event:
     path: str
     body: bytes
     envelope: Mapping[str, object]
-    headers: Mapping[str, str] = field(default=NOTHING)
+    headers: Mapping[str, str] = NOTHING
     raw: bytes | None = None
     trace: str = ""
     """W3C traceparent for the call, "" for none."""

@@ -10,6 +10,10 @@ class Json(Protocol):
         """The value of a body that holds nothing else."""
         ...
 
+    def glance(self, body: bytes, /) -> Any:
+        """As `loads`, but numbers may come out rounded: for what is looked at and not written again."""
+        ...
+
     def loads_first(self, body: bytes, /) -> Any:
         """The first value of a body."""
         ...

@@ -164,11 +164,10 @@ def trace_from(event: dict[str, Any], metadata: Mapping[str, str]) -> dict[str, 
 
 def trace_of(event: Mapping[str, object]) -> str:
     """The W3C traceparent an event belongs to, "" for none."""
-    for name in ("traceparent", "traceid"):
-        found = event.get(name)
-        if found is not None:
-            return traceparent(found) if isinstance(found, str) else ""
-    return ""
+    found = event.get("traceparent")
+    if found is None:
+        found = event.get("traceid")
+    return traceparent(found) if found and isinstance(found, str) else ""
 
 
 def has_expired(event: Mapping[str, object], now: float) -> bool:

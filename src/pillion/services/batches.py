@@ -5,14 +5,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 
 from pillion.model.pubsub import Answer, Batch, Bulk, Event, Message, Verdict
 from pillion.ports.app import AppFailed, AppUnreachable
 from pillion.ports.telemetry import Telemetry
 from pillion.services.delivery import Delivery
 from pillion.toolbox.clock import Clock
-from pillion.toolbox.ids import uuid4
+from pillion.toolbox.ids import Uuids
 from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.tasks import Crew
 
@@ -42,6 +41,7 @@ class Batches:
         self._take = take
         self._telemetry = telemetry
         self._clock = clock
+        self._ids = Uuids()
         self._waiting: list[_Entry] = []
         self._ripening: asyncio.Task[None] | None = None
         self._crew = Crew(f"bulk delivery of {delivery.interest.topic}")
@@ -59,7 +59,7 @@ class Batches:
         event = self._delivery.read(message)
         if isinstance(event, Answer):
             return await self._delivery.settle(message, event)
-        entry = _Entry(replace(event, entry_id=uuid4()), asyncio.get_running_loop().create_future())
+        entry = _Entry(event._replace(entry_id=self._ids.next()), asyncio.get_running_loop().create_future())
         self._add(entry)
         try:
             answer = await entry.answer
@@ -108,7 +108,7 @@ class Batches:
     async def _send(self, topic: str, path: str, entries: list[_Entry]) -> None:
         pubsub, started = self._delivery.broker.name, time.perf_counter()
         events = tuple(entry.event for entry in entries)
-        batch = Batch(uuid4(), pubsub, topic, path, events, {"pubsubName": pubsub})
+        batch = Batch(self._ids.next(), pubsub, topic, path, events, {"pubsubName": pubsub})
         answers: Mapping[str, Answer] = {}
         try:
             answers = await self._take(batch)

@@ -56,6 +56,7 @@ class Delivery:
         self.interest = interest
         self.broker = broker
         self.closing = False
+        self._name = broker.name
         self._take = take
         self._bury = bury
         self._routes = Routes(interest.rules)
@@ -68,22 +69,21 @@ class Delivery:
         if self.closing:
             return Verdict.ABANDON
         try:
-            return await self._delivered(message)
+            event = self.read(message)
+            if isinstance(event, Answer):
+                return await self.settle(message, event)
+            started = time.perf_counter()
+            answer = await self._ask(event)
+            seconds = time.perf_counter() - started
+            if answer is Answer.SUCCESS:
+                self._telemetry.ingress(self._name, event.topic, "success", "", seconds)
+                return Verdict.ACK
+            said = "drop" if answer is Answer.DROP else ""
+            self._telemetry.ingress(self._name, event.topic, _STATUS[answer], said, seconds)
+            return await self.settle(message, answer)
         except Exception as error:  # the root of a delivery: a mistake of ours must not lose the message
             log.error("the delivery of a message of topic %s failed", message.topic, exc_info=error)
             return Verdict.ABANDON if self.closing else Verdict.RETRY
-
-    async def _delivered(self, message: Message) -> Verdict:
-        event = self.read(message)
-        if isinstance(event, Answer):
-            return await self.settle(message, event)
-        started = time.perf_counter()
-        answer = await self._ask(event)
-        said = "drop" if answer is Answer.DROP else ""
-        self._telemetry.ingress(
-            self.broker.name, event.topic, _STATUS[answer], said, time.perf_counter() - started
-        )
-        return await self.settle(message, answer)
 
     def read(self, message: Message) -> Event | Answer:
         """The event a message holds and where it goes; or, when the app need not see it, what to do instead."""
@@ -120,7 +120,7 @@ class Delivery:
             return self._unseen(topic, Answer.DROP, "success")
         raw = message.data if self._raw else None
         trace = cloudevents.trace_of(envelope)
-        return Event(self.broker.name, topic, path, body, envelope, message.metadata, raw, trace, message.id)
+        return Event(self._name, topic, path, body, envelope, message.metadata, raw, trace, message.id)
 
     async def settle(self, message: Message, answer: Answer) -> Verdict:
         """Tell the broker what became of the message, burying it first where that is its fate."""
@@ -173,7 +173,7 @@ class Delivery:
                 cloudevents.from_binary(message.data, kind, message.metadata),
                 message.data,
             )
-        envelope = cloudevents.parsed(message.data, self._json.loads)
+        envelope = cloudevents.parsed(message.data, self._json.glance)
         if message.metadata:
             cloudevents.trace_from(envelope, message.metadata)
         return envelope, message.data

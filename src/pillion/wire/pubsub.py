@@ -13,6 +13,7 @@ from pillion.wire.json import (
     encode_exact,
     encode_ordered,
     field,
+    is_delicate,
     loads,
     loads_first,
 )
@@ -208,15 +209,16 @@ def fill_event(message: Any, event: Event) -> None:
     message.type = _attribute(envelope, "type")
     message.spec_version = _attribute(envelope, "specversion")
     message.data_content_type = _attribute(envelope, "datacontenttype")
-    message.data = event_data(envelope)
+    message.data = event_data(envelope, event.body)
     fields = message.extensions.fields
     for name, value in envelope.items():
         if name not in _OWN_FIELDS:
             _fill(fields[name], value)
 
 
-def event_data(envelope: Mapping[str, object]) -> bytes:
-    """The bytes of an event's data: base64 undone, text as it is, JSON written anew; nothing for other types."""
+def event_data(envelope: Mapping[str, object], body: bytes) -> bytes:
+    """The bytes of an event's data: base64 undone, text as it is, JSON written anew (from the body, which has its numbers
+    as they were); nothing for other types."""
     encoded = envelope.get("data_base64")
     if isinstance(encoded, str):
         return base64.b64decode(encoded)
@@ -228,7 +230,11 @@ def event_data(envelope: Mapping[str, object]) -> bytes:
         if not isinstance(data, str):
             raise ValueError(f"the data of a {kind} event is no text")
         return data.encode()
-    return encode_canonical(data) if kind in ("application/json", CLOUD_EVENT) else b""
+    if kind not in ("application/json", CLOUD_EVENT):
+        return b""
+    if not isinstance(data, str) and is_delicate(body):
+        data = field(loads(body), "data", data)
+    return encode_canonical(data)
 
 
 def rpc_answer(status: int) -> Answer:

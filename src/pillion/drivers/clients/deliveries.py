@@ -1,14 +1,17 @@
 """What one subscription has handed up: tasks awaiting a verdict, and verdicts awaiting the broker."""
 
+import asyncio
+import logging
 from asyncio import Task
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from pillion.contracts.pubsub import Deliver
 from pillion.model.pubsub import Message, Verdict
-from pillion.toolbox.tasks import Crew
 
 T = TypeVar("T")
+
+log = logging.getLogger("pillion.pubsub")
 
 
 class Deliveries(Generic[T]):
@@ -22,7 +25,8 @@ class Deliveries(Generic[T]):
         self._deliver = deliver
         self._limit = max(1, limit)
         self._settled = settled
-        self._crew = Crew(name)
+        self._name = name
+        self._closed = False
         self._out: dict[Task[Verdict], T] = {}
         self._verdicts: list[tuple[T, Verdict]] = []
 
@@ -42,9 +46,11 @@ class Deliveries(Generic[T]):
         return bool(self._verdicts)
 
     def start(self, token: T, message: Message) -> None:
-        task = self._crew.start(self._hand_up(message))
+        task = asyncio.get_running_loop().create_task(self._deliver(message), name=self._name)
         self._out[task] = token
         task.add_done_callback(self._ended)
+        if self._closed:
+            task.cancel()
 
     def verdict(self, token: T, verdict: Verdict) -> None:
         """Note a verdict without a delivery, or give one back that the broker did not take."""
@@ -57,19 +63,23 @@ class Deliveries(Generic[T]):
 
     async def finish(self, deadline: float) -> None:
         """Wait up to `deadline` seconds for what is out, then cancel the rest. Nothing may be started afterwards."""
-        if deadline > 0:
-            await self._crew.drain(deadline)
-        else:
-            await self._crew.close(1.0)
-
-    async def _hand_up(self, message: Message) -> Verdict:
-        return await self._deliver(message)
+        self._closed = True
+        out = self._out.keys() - {asyncio.current_task()}
+        if out and deadline > 0:
+            _, out = await asyncio.wait(out, timeout=deadline)
+        for task in out:
+            task.cancel()
+        if out:
+            _, late = await asyncio.wait(out, timeout=1.0)
+            if late:
+                log.warning("%s: %d deliveries did not stop within 1 s", self._name, len(late))
 
     def _ended(self, task: "Task[Verdict]") -> None:
         token = self._out.pop(task)
         if task.cancelled():
             verdict = Verdict.ABANDON
-        elif task.exception() is not None:
+        elif (error := task.exception()) is not None:
+            log.error("%s: a delivery failed", self._name, exc_info=error)
             verdict = Verdict.RETRY
         else:
             verdict = task.result()

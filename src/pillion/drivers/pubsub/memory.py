@@ -18,6 +18,8 @@ from pillion.toolbox.tasks import Crew
 
 QUEUE: Final = 10_000
 """Messages that may wait for one subscription; publishing more is refused."""
+_TOPICS: Final = 1024
+"""Topics whose listeners are remembered."""
 BACKOFF: Final = Backoff(timedelta(seconds=0.1), timedelta(seconds=30), jitter=0.2)
 
 
@@ -43,17 +45,23 @@ class MemoryPubSub(PubSub[MemoryPubSubSettings]):
     async def open(self) -> None:
         self._subscriptions = {}
         self._unfinished: dict[str, list[Message]] = {}
+        self._listening: dict[str, list[MemorySubscription]] = {}
+        """Who hears a topic; forgotten when anybody comes or goes."""
         self._ids = itertools.count(1)
 
     async def close(self) -> None:
         for subscription in list((self._subscriptions or {}).values()):
             await subscription.close()
         self._subscriptions = None
+        self._listening = {}
 
     async def publish(self, message: Publication) -> None:
-        listening = [each for each in self._opened().values() if each.hears(message.topic)]
-        if any(each.is_full for each in listening):
-            raise Unavailable(f"{QUEUE} messages already wait on topic {message.topic}")
+        listening = self._listening.get(message.topic)
+        if listening is None:
+            listening = self._listen(message.topic)
+        for each in listening:
+            if each.is_full:
+                raise Unavailable(f"{QUEUE} messages already wait on topic {message.topic}")
         id = str(next(self._ids))
         for each in listening:
             each.put(Message(message.topic, message.data, message.content_type, message.metadata, id, 1))
@@ -65,14 +73,23 @@ class MemoryPubSub(PubSub[MemoryPubSubSettings]):
 
         def left(unfinished: list[Message]) -> None:
             subscriptions.pop(key, None)
+            self._listening = {}
             if unfinished:
                 self._unfinished.setdefault(topic.name, []).extend(unfinished)
 
         subscription = MemorySubscription(topic, deliver, self.context.clock, left)
         subscriptions[key] = subscription
+        self._listening = {}
         for message in kept:
             subscription.put(message)
         return subscription
+
+    def _listen(self, topic: str) -> "list[MemorySubscription]":
+        listening = [each for each in self._opened().values() if each.hears(topic)]
+        if len(self._listening) >= _TOPICS:
+            self._listening.clear()
+        self._listening[topic] = listening
+        return listening
 
     def _opened(self) -> "dict[int, MemorySubscription]":
         if self._subscriptions is None:
@@ -130,9 +147,10 @@ class MemorySubscription:
         left([*self._resting.values(), *self._queue])
 
     def _hand_up(self) -> None:
-        while self._queue and self._deliveries.free > 0 and not self._paused:
-            message = self._queue.popleft()
-            self._deliveries.start(message, message)
+        queue, deliveries = self._queue, self._deliveries
+        while queue and deliveries.free > 0 and not self._paused:
+            message = queue.popleft()
+            deliveries.start(message, message)
 
     def _settle(self) -> None:
         for message, verdict in self._deliveries.take():
