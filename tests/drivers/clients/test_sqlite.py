@@ -2,14 +2,19 @@
 
 import asyncio
 import sqlite3
+import threading
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.waiting import eventually
 
 from pillion.contracts.words import EtagMismatch, Refused, Unavailable
 from pillion.drivers.clients.filelock import FileLock, is_locked
 from pillion.drivers.clients.filesystems import network_filesystem
-from pillion.drivers.clients.sqlite import MEMORY, Habits, SqliteFile, path_of
+from pillion.drivers.clients.sqlite import Habits, SqliteFile
+from pillion.drivers.clients.sqlite_place import MEMORY, Place, place_of
 
 TABLE = ("CREATE TABLE IF NOT EXISTS t (n INTEGER)",)
 ONE_TABLE = Habits(migrations=[TABLE])
@@ -164,19 +169,104 @@ async def test_an_open_that_failed_can_be_tried_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "path"),
+    ("text", "place"),
     [
-        ("data.db", "data.db"),
-        ("/var/a.db", "/var/a.db"),
-        ("file:data.db?cache=shared&_pragma=busy_timeout(1)", "data.db"),
-        ("file:///var/a.db", "/var/a.db"),
-        ("file::memory:?cache=shared", ":memory:"),
-        ("file:x?mode=memory", ":memory:"),
-        (":memory:", ":memory:"),
+        ("data.db", Place(path="data.db")),
+        ("/var/a.db", Place(path="/var/a.db")),
+        ("data.db?cache=shared&_txlock=deferred", Place(path="data.db")),
+        ("file:data.db?_pragma=cache_size(-2000)", Place(path="data.db", pragmas=("cache_size = -2000",))),
+        ("file:a%20b.db?mode=ro", Place(path="a b.db", parameters=(("mode", "ro"),))),
+        ("file:///var/a.db?immutable=1", Place(path="/var/a.db", parameters=(("immutable", "1"),))),
+        ("file://localhost/var/a.db", Place(path="/var/a.db")),
+        ("file::memory:?cache=shared", Place(path=MEMORY)),
+        ("file:x?mode=memory", Place(path=MEMORY)),
+        (":memory:", Place(path=MEMORY)),
+        (":MEMORY:?_pragma=optimize", Place(path=MEMORY, pragmas=("optimize",))),
     ],
 )
-def test_the_path_within_a_connection_string(text: str, path: str) -> None:
-    assert path_of(text) == path
+def test_what_a_connection_string_says(text: str, place: Place) -> None:
+    assert place_of(text) == place
+
+
+@pytest.mark.parametrize(
+    ("pragma", "why"),
+    [
+        ("busy_timeout(5)", "forbidden option '_pragma=busy_timeout' .*: use busyTimeout"),
+        ("journal_mode=DELETE", "forbidden option '_pragma=journal_mode' .*: use disableWAL"),
+        ("foreign_keys(1)", "forbidden option '_pragma=foreign_keys'"),
+        ("a; DROP TABLE state", "not of the form"),
+    ],
+)
+def test_pragmas_that_are_not_to_be_given_are_refused(pragma: str, why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        place_of(f"file:data.db?_pragma={pragma}")
+
+
+async def test_parameters_and_pragmas_reach_sqlite(tmp_path: Path) -> None:
+    path = tmp_path / "a b%.db"
+    await (await opened(path)).close()
+    file = SqliteFile(place_of(f"file:{tmp_path}/a%20b%25.db?mode=ro&_pragma=cache_size(-77)"))
+    await file.open()
+    assert await file.read(lambda db: db.execute("PRAGMA cache_size").fetchone()) == (-77,)
+    assert await file.read(count) == 0
+    with pytest.raises(Unavailable, match="readonly"):
+        await file.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
+    await file.close()
+
+
+async def test_without_a_write_ahead_log_there_is_none_even_where_there_was(tmp_path: Path) -> None:
+    await (await opened(tmp_path / "a.db")).close()
+    file = await opened(tmp_path / "a.db", Habits(migrations=[TABLE], wal=False))
+    assert await file.read(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("delete",)
+    await file.close()
+
+
+HASTY = Habits(migrations=[TABLE], timeout=timedelta(milliseconds=200))
+
+
+async def test_what_runs_too_long_is_ended_and_what_comes_after_goes_on(tmp_path: Path) -> None:
+    file = await opened(tmp_path / "a.db", HASTY)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with pytest.raises(Unavailable, match="context deadline exceeded"):
+        await file.read(lambda db: db.execute(endless).fetchone())
+    assert await file.read(count) == 0
+    await file.close()
+
+
+async def test_what_waited_too_long_for_its_turn_is_not_done_later(tmp_path: Path) -> None:
+    file, begun, go_on = await opened(tmp_path / "a.db", HASTY), threading.Event(), threading.Event()
+    holding = asyncio.create_task(file.read(lambda db: begun.set() or go_on.wait(5)))
+    await eventually(begun.is_set)
+    with pytest.raises(Unavailable, match="context deadline exceeded"):
+        await file.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
+    with pytest.raises(Unavailable, match="context deadline exceeded"):
+        await holding
+    go_on.set()
+    assert await file.read(count) == 0
+    await file.close()
+
+
+async def test_what_is_quick_is_never_given_up(tmp_path: Path) -> None:
+    file = await opened(tmp_path / "a.db", HASTY)
+    deadline = asyncio.get_running_loop().time() + 0.5
+    while asyncio.get_running_loop().time() < deadline:
+        await asyncio.gather(*(file.read(count) for _ in range(20)))
+    await file.close()
+
+
+async def test_waiting_for_another_process_ends_with_the_timeout(tmp_path: Path) -> None:
+    patient = Habits(
+        migrations=[TABLE], timeout=timedelta(milliseconds=200), busy_timeout=timedelta(minutes=1)
+    )
+    file = await opened(tmp_path / "a.db", patient)
+    with closing(sqlite3.connect(tmp_path / "a.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(Unavailable, match="locked|deadline"):
+            await file.write(lambda db: db.execute("INSERT INTO t VALUES (1)"))
+        assert asyncio.get_running_loop().time() - started < 2
+    await file.write(lambda db: db.execute("INSERT INTO t VALUES (2)"))
+    await file.close()
 
 
 def test_a_network_file_system_is_known_by_its_mount(tmp_path: Path) -> None:

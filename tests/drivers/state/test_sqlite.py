@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.waiting import eventually
 
-from pillion.contracts.words import Refused
+from pillion.contracts.words import Refused, Unavailable
 from pillion.drivers.state.sqlite import SqliteSettings, SqliteStore
 from pillion.model.state import Entry, Put
 from pillion.plug.component import Context
@@ -108,6 +108,47 @@ async def test_rows_that_have_ended_are_removed_in_time(tmp_path: Path) -> None:
         await eventually(lambda: clock.sleepers == 1)
         await clock.advance(61)
         await eventually(lambda: rows(tmp_path / "state.db", "SELECT key FROM state") == [("stays",)])
+
+
+async def test_of_two_that_share_a_file_one_cleans_up_in_an_interval(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with (
+        opened(tmp_path, clock, cleanupInterval="60s") as store,
+        opened(tmp_path, clock, cleanupInterval="60s"),
+    ):
+        await eventually(lambda: clock.sleepers == 2)
+        await clock.advance(60)
+        last = "SELECT value FROM metadata WHERE key = 'last-cleanup'"
+        await eventually(lambda: rows(tmp_path / "state.db", last) == [("2023-11-14 22:14:20",)])
+        await store.put(Put("k", b"1", expires_at=clock.now() + 1))
+        rows(
+            tmp_path / "state.db",
+            "UPDATE metadata SET value = '2023-11-14 22:15:19' WHERE key = 'last-cleanup'",
+        )
+        await eventually(lambda: clock.sleepers == 2)
+        await clock.advance(60)  # somebody else did it a second ago
+        await eventually(lambda: clock.sleepers == 2)
+        assert rows(tmp_path / "state.db", "SELECT key FROM state") == [("k",)]
+        await clock.advance(60)
+        await eventually(lambda: rows(tmp_path / "state.db", "SELECT key FROM state") == [])
+
+
+async def test_a_file_opened_for_reading_is_read(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.put(Put("k", b"1"))
+        async with opened(None, connectionString=f"file:{tmp_path}/state.db?mode=ro") as reader:
+            assert (await reader.get("k")) is not None
+            with pytest.raises(Unavailable, match="readonly"):
+                await reader.put(Put("k", b"2"))
+
+
+async def test_an_operation_takes_no_longer_than_its_timeout(tmp_path: Path) -> None:
+    async with opened(tmp_path, timeout="1s", busyTimeout="1m") as store:
+        with closing(sqlite3.connect(tmp_path / "state.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Unavailable, match="locked|context deadline exceeded"):
+                await store.put(Put("k", b"1"))
+        await store.put(Put("k", b"2"))
 
 
 async def test_a_store_in_memory_needs_no_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,13 +17,13 @@ from typing import Any, Final, Literal, TypeVar
 from pillion.contracts.words import DriverError, Refused, Unavailable
 from pillion.drivers.clients.filelock import FileLock
 from pillion.drivers.clients.filesystems import network_filesystem
+from pillion.drivers.clients.sqlite_place import Place
 
 R = TypeVar("R")
 Work = Callable[[sqlite3.Connection], R]
 Migration = tuple[str, ...]
 """The statements of one additive step; the file's `user_version` counts the steps it has taken."""
 
-MEMORY: Final = ":memory:"
 BATCH: Final = 256
 """The most requests that share one commit."""
 WAITING: Final = 16_384
@@ -37,9 +38,11 @@ class Habits:
 
     `durability` normal survives the death of the process; full also survives a power cut, at one fsync a commit.
     `replace_corrupt` moves a broken file aside and starts afresh: for files that are ours, never for one a person named.
+    `timeout` is how long anything asked may take in all, waiting for its turn included; None for as long as it takes.
     """
 
     busy_timeout: timedelta = timedelta(seconds=5)
+    timeout: timedelta | None = None
     durability: Literal["normal", "full"] = "normal"
     wal: bool = True
     migrations: Sequence[Migration] = ()
@@ -52,6 +55,7 @@ class _Job:
     work: Work[Any]
     writes: bool
     answer: "asyncio.Future[Any]" = field(repr=False)
+    asked: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,13 @@ class SqliteFile:
     | SQLite's trouble                  | the word raised                          |
     |-----------------------------------|------------------------------------------|
     | locked past the timeout, disk full, I/O | Unavailable                        |
+    | not done within `timeout`: perhaps later, if it had begun | Unavailable      |
     | not a database, a newer layout, a network file system, too big | Refused     |
     """
 
-    def __init__(self, path: str | Path, habits: Habits = Habits()) -> None:
-        self.path = str(path)
+    def __init__(self, path: str | Path | Place, habits: Habits = Habits()) -> None:
+        self.place = path if isinstance(path, Place) else Place(path=str(path))
+        self.path = self.place.path
         self.habits = habits
         self.moved: Path | None = None
         """Where a corrupt file was put by `open`."""
@@ -84,6 +90,10 @@ class SqliteFile:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
+        self._pending: deque[_Job] = deque()
+        """What was asked, oldest first, where there is a timeout."""
+        self._watch: asyncio.TimerHandle | None = None
+        self._db: sqlite3.Connection | None = None
 
     @property
     def is_open(self) -> bool:
@@ -113,6 +123,9 @@ class SqliteFile:
         self._jobs.put(None)
         await asyncio.shield(self._ended)
         thread.join()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     async def write(self, work: Work[R]) -> R:
         """Run `work` inside a transaction and return its answer once that is committed."""
@@ -131,8 +144,36 @@ class SqliteFile:
             raise Unavailable(f"{self.path} has too many requests waiting")
         self._waiting += 1
         answer: asyncio.Future[R] = self._loop.create_future()
-        self._jobs.put(_Job(work, writes, answer))
+        job = _Job(work, writes, answer, self._loop.time())
+        if self.habits.timeout is not None:
+            self._pending.append(job)
+            self._watch_on(self.habits.timeout.total_seconds())
+        self._jobs.put(job)
         return answer
+
+    def _watch_on(self, limit: float) -> None:
+        """One timer for all: it rings when the oldest that waits has had its time."""
+        assert self._loop is not None
+        pending = self._pending
+        while pending and pending[0].answer.done():
+            pending.popleft()
+        if pending and self._watch is None:
+            self._watch = self._loop.call_at(pending[0].asked + limit, self._give_up, limit)
+
+    def _give_up(self, limit: float) -> None:
+        assert self._loop is not None
+        self._watch, before = None, self._loop.time() - limit
+        stuck = False
+        for job in self._pending:
+            if job.asked > before + 0.001:
+                break
+            if not job.answer.done():
+                stuck = True
+                job.answer.set_exception(Unavailable(f"{self.path}: context deadline exceeded"))
+        if stuck and self._db is not None:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # it has just been closed
+                self._db.interrupt()  # what runs so long, or holds up what has waited so long
+        self._watch_on(limit)
 
     def _settle(self, batch: list[_Done]) -> None:
         self._waiting -= len(batch)
@@ -153,11 +194,13 @@ class SqliteFile:
             self._tell(_resolve, ready, translated(error, self.path))
             self._tell(_resolve, self._ended, None)
             return
+        self._db = db
         self._tell(_resolve, ready, None)
         try:
             while batch := self._next_batch():
                 self._tell(self._settle, self._perform(db, batch))
         finally:
+            self._db = None
             db.close()
             self._tell(_resolve, self._ended, None)
 
@@ -184,9 +227,14 @@ class SqliteFile:
         return batch
 
     def _perform(self, db: sqlite3.Connection, batch: list[_Job]) -> list[_Done]:
-        reads = [job for job in batch if not job.writes]
-        writes = [job for job in batch if job.writes]
-        done = [self._alone(db, job, "BEGIN") for job in reads]
+        stale = [
+            job for job in batch if job.answer.done()
+        ]  # whoever asked has gone, or was told that it took too long
+        fresh = [job for job in batch if not job.answer.done()] if stale else batch
+        reads = [job for job in fresh if not job.writes]
+        writes = [job for job in fresh if job.writes]
+        done = [_Done(job) for job in stale]
+        done += [self._alone(db, job, "BEGIN") for job in reads]
         return done + self._together(db, writes) if writes else done
 
     def _together(self, db: sqlite3.Connection, jobs: list[_Job]) -> list[_Done]:
@@ -200,7 +248,9 @@ class SqliteFile:
             _rollback(db)
             if _code(error) in _BUSY:
                 return [_Done(job, error=translated(error, self.path)) for job in jobs]
-            return [self._alone(db, job, "BEGIN IMMEDIATE") for job in jobs]
+            return [
+                _Done(job) if job.answer.done() else self._alone(db, job, "BEGIN IMMEDIATE") for job in jobs
+            ]
         return done
 
     def _inside(self, db: sqlite3.Connection, job: _Job) -> _Done:
@@ -230,12 +280,12 @@ class SqliteFile:
     # Opening.
 
     def _connect(self) -> sqlite3.Connection:
-        if self.path != MEMORY:
+        if not self.place.in_memory:
             self._check_place()
         try:
             return self._prepared()
         except sqlite3.DatabaseError as error:
-            if _code(error) not in _CORRUPT or not self.habits.replace_corrupt or self.path == MEMORY:
+            if _code(error) not in _CORRUPT or not self.habits.replace_corrupt or self.place.in_memory:
                 raise
         return self._replaced()
 
@@ -243,7 +293,7 @@ class SqliteFile:
         folder = Path(self.path).absolute().parent
         folder.mkdir(parents=True, exist_ok=True)
         kind = network_filesystem(folder)
-        if kind:
+        if kind and self.habits.wal:
             raise Refused(
                 f"{self.path} lies on a network file system ({kind}), where SQLite cannot share a file safely: "
                 "choose a folder on a local disk"
@@ -251,25 +301,34 @@ class SqliteFile:
 
     def _prepared(self) -> sqlite3.Connection:
         db = sqlite3.connect(
-            self.path,
+            self.place.uri if self.place.parameters else self.path,
+            uri=bool(self.place.parameters),
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
         )
         try:
-            wait = round(self.habits.busy_timeout.total_seconds() * 1000)
-            db.execute(f"PRAGMA busy_timeout = {wait}")
+            longest = min(self.habits.busy_timeout, self.habits.timeout or self.habits.busy_timeout)
+            db.execute(f"PRAGMA busy_timeout = {round(longest.total_seconds() * 1000)}")
             self._patiently(lambda: self._set_habits(db))
-            self._migrate(db)
+            for pragma in self.place.pragmas:
+                db.execute(f"PRAGMA {pragma}")
+            if not self.place.read_only:
+                self._migrate(db)
         except BaseException:
             db.close()
             raise
         return db
 
     def _set_habits(self, db: sqlite3.Connection) -> None:
+        if self.place.read_only:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return
         if self.habits.incremental_vacuum:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        if self.habits.wal and self.path != MEMORY:
+        if not self.habits.wal and not self.place.in_memory:
+            db.execute("PRAGMA journal_mode = DELETE")
+        elif not self.place.in_memory:
             (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise Refused(
@@ -332,18 +391,6 @@ class SqliteFile:
             turn.free(remove=True)
 
 
-def path_of(connection_string: str) -> str:
-    """The path within a connection string such as `file:data.db?cache=shared`; `:memory:` stays itself."""
-    text = connection_string.strip()
-    if text.lower().startswith("file:"):
-        text = text[5:]
-        text, _, query = text.partition("?")
-        if "mode=memory" in query:
-            return MEMORY
-        return "/" + text.lstrip("/") if text.startswith("//") else text
-    return text
-
-
 def moved_aside(path: Path) -> Path:
     """Rename a file and its journals to a name that says when and why; the new name of the file itself."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -379,6 +426,7 @@ _PASSING: Final = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_INTERRUPT,
 }
 
 

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from pillion.contracts.names import Announced, Announcement, Names
 from pillion.contracts.words import DriverError, Refused, Unavailable
-from pillion.drivers.clients.sqlite import Habits, SqliteFile, path_of
+from pillion.drivers.clients.sqlite import Habits, SqliteFile
+from pillion.drivers.clients.sqlite_place import path_of
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
 from pillion.toolbox.ids import uuid4

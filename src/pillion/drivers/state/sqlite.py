@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from pillion.contracts.state import Feature, StateStore
 from pillion.contracts.words import DriverError, EtagMismatch, Refused, Unavailable
-from pillion.drivers.clients.sqlite import Habits, SqliteFile, path_of
+from pillion.drivers.clients.sqlite import Habits, SqliteFile
+from pillion.drivers.clients.sqlite_place import Place, place_of
 from pillion.model.state import NOTHING, Consistency, Delete, Entry, Guard, Put, Write
 from pillion.plug.component import driver
 from pillion.plug.settings import setting
@@ -37,7 +38,9 @@ class SqliteSettings:
         example="data.db",
     )
     timeout: timedelta = setting(
-        "How long an operation may take.", default="20s", aliases=("timeoutInSeconds",)
+        "How long an operation may take, waiting for others included.",
+        default="20s",
+        aliases=("timeoutInSeconds",),
     )
     busy_timeout: timedelta = setting("How long to wait while another process writes.", default="2s")
     # The wire name is spelled out: DisableWAL has no camelCase of its own.
@@ -74,13 +77,14 @@ class SqliteStore(StateStore[SqliteSettings]):
                 raise Refused(f"invalid identifier: {name}")
         if settings.timeout < timedelta(seconds=1):
             raise Refused("invalid value for 'timeout': must be greater than 1s")
-        self._sql = _Sql(settings.table_name)
-        file = SqliteFile(
-            self._path(), Habits(busy_timeout=settings.busy_timeout, wal=not settings.disable_wal)
-        )
+        self._sql = _Sql(settings.table_name, settings.metadata_table_name)
+        place = self._place()
+        file = SqliteFile(place, self._habits())
         await file.open()
         self._file = file
-        await file.write(self._lay_out)
+        if not place.read_only:
+            await file.write(self._lay_out)
+        await file.read(self._check_layout)
         if settings.cleanup_interval > timedelta():
             self.context.start(self._clean(), "cleanup")
 
@@ -154,13 +158,21 @@ class SqliteStore(StateStore[SqliteSettings]):
         wanted = (last, prefix, prefix, now)
         return await self._open().read(lambda db: [key for (key,) in db.execute(self._sql.keys, wanted)])
 
-    def _path(self) -> str:
+    def _place(self) -> Place:
         text = self.settings.connection_string
         if text:
-            return path_of(text)
+            return place_of(text)
         if self.context.data_home is None:
             raise Refused("connectionString is empty, and there is no writable folder for a file of ours")
-        return str(self.context.data_home / "state.db")
+        return Place(path=str(self.context.data_home / "state.db"))
+
+    def _habits(self) -> Habits:
+        settings = self.settings
+        return Habits(
+            busy_timeout=max(timedelta(), settings.busy_timeout),
+            timeout=settings.timeout,
+            wal=not settings.disable_wal,
+        )
 
     def _open(self) -> SqliteFile:
         if self._file is None:
@@ -181,24 +193,31 @@ class SqliteStore(StateStore[SqliteSettings]):
             "update_time TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)"
         )
         db.execute(f"INSERT OR IGNORE INTO {numbers} (key, value) VALUES ('migrations', ?)", (_LAYOUT,))
+
+    def _check_layout(self, db: sqlite3.Connection) -> None:
+        table = self.settings.table_name
         lacking = _COLUMNS - {name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")}
         if lacking:
             raise Refused(
-                f"table {table} of {self._path()} is not a state store's: it lacks {', '.join(sorted(lacking))}"
+                f"table {table} of {self._place().path} is not a state store's: it lacks {', '.join(sorted(lacking))}"
             )
 
     async def _clean(self) -> None:
+        interval = self.settings.cleanup_interval
         while True:
-            await self.context.clock.sleep(self.settings.cleanup_interval.total_seconds())
+            await self.context.clock.sleep(interval.total_seconds())
             try:
-                await self._remove_ended(self._now())
+                await self._open().write(lambda db: self._remove_ended(db, interval))
             except DriverError as error:
                 self.context.log.warning("rows that have ended could not be removed: %s", error)
 
-    async def _remove_ended(self, now: str) -> int:
-        return await self._open().write(lambda db: db.execute(self._sql.clean, (now,)).rowcount)
-
     # Below here everything runs on the file's own thread.
+
+    def _remove_ended(self, db: sqlite3.Connection, interval: timedelta) -> None:
+        """Once an interval, whoever of those that share the file comes first: the metadata table says when it was last done."""
+        now = self._now()
+        if db.execute(self._sql.turn, (now, interval.total_seconds() - 0.1)).rowcount > 0:
+            db.execute(self._sql.clean, (now,))
 
     def _attempt(self, db: sqlite3.Connection, write: Write, now: str) -> DriverError | None:
         try:
@@ -236,9 +255,9 @@ class SqliteStore(StateStore[SqliteSettings]):
 
 
 class _Sql:
-    """The statements of one table; its name was checked to be a plain word."""
+    """The statements of one table and the one that numbers it; their names were checked to be plain words."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, numbers: str) -> None:
         live = "(expiration_time IS NULL OR expiration_time > ?)"
         self._columns = "value, is_binary, etag, expiration_time"
         self._table, self._live = table, live
@@ -249,6 +268,10 @@ class _Sql:
             "VALUES (?, ?, ?, ?, ?, ?)"
         )
         self.delete = f"DELETE FROM {table} WHERE key = ?"
+        self.turn = (
+            f"INSERT INTO {numbers} (key, value) VALUES ('last-cleanup', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1 "
+            "WHERE strftime('%s', ?1) - strftime('%s', value) > ?2"
+        )
         self.clean = f"DELETE FROM {table} WHERE expiration_time IS NOT NULL AND expiration_time <= ?"
         self.keys = (
             f"SELECT key FROM {table} WHERE key > ? AND substr(key, 1, length(?)) = ? AND {live} "

@@ -9,7 +9,8 @@ from typing import Literal
 
 from pillion.contracts.pubsub import Deliver, Feature, PubSub, Subscription
 from pillion.contracts.words import DriverError, Refused, Unavailable
-from pillion.drivers.clients.sqlite import MEMORY, Habits, SqliteFile, path_of
+from pillion.drivers.clients.sqlite import Habits, SqliteFile
+from pillion.drivers.clients.sqlite_place import MEMORY, path_of
 from pillion.drivers.pubsub.sqlite import tables
 from pillion.drivers.pubsub.sqlite.bell import ALL, Bell
 from pillion.drivers.pubsub.sqlite.consumer import Consumer
