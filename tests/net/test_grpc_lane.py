@@ -14,7 +14,7 @@ from support.http2 import Frame, RawClient
 from support.waiting import eventually
 
 from pillion.net.grpc import GrpcChannel, GrpcServer
-from pillion.net.grpc.channel import AskedCall
+from pillion.net.grpc.channel import LaneAsked
 from pillion.net.http2.connection import RECENT
 from pillion.net.http2.frames import (
     ACK,
@@ -92,10 +92,9 @@ class Laned:
         self.service.done.clear()
         return self
 
-    def ask(self, message: bytes, timeout: float | None = None) -> AskedCall:
-        call = self.channel.lane(message, timeout=timeout)
-        assert call is not None, "no lane"
-        return call
+    def ask(self, message: bytes, timeout: float | None = None) -> LaneAsked:
+        assert self.channel.has_lane
+        return self.channel.lane(message, timeout=timeout)
 
 
 @asynccontextmanager
@@ -112,10 +111,21 @@ async def laned(*, max_streams: int = 0) -> AsyncIterator[Laned]:
         await server.close()
 
 
-async def ended(call: AskedCall) -> RpcError:
+async def said(call: LaneAsked) -> tuple[bool, list[bytes]]:
+    """Whether the answer came in the lane, and what it was; of gRPC's, every message."""
+    whole = await call.whole
+    if whole is not None:
+        assert call.ended
+        return True, [whole]
+    found = []
+    while (message := await call.receive()) is not None:
+        found.append(message)
+    return False, found
+
+
+async def ended(call: LaneAsked) -> RpcError:
     with pytest.raises(RpcError) as caught:
-        while await call.receive() is not None:
-            pass
+        await said(call)
     return caught.value
 
 
@@ -128,10 +138,9 @@ def numbers(payload: bytes) -> dict[int, int]:
 
 async def test_a_lane_is_there_once_both_have_offered_it() -> None:
     async with laned() as here:
-        assert not here.channel.has_lane and here.channel.lane(b"x") is None
+        assert not here.channel.has_lane
         await here.warm()
-        call = here.ask(b"hello")
-        assert (await call.receive(), await call.receive(), call.by_lane) == (b"hello", None, True)
+        assert await said(here.ask(b"hello")) == (True, [b"hello"])
 
 
 async def test_a_channel_that_offers_none_has_none() -> None:
@@ -139,7 +148,7 @@ async def test_a_channel_that_offers_none_has_none() -> None:
         channel = GrpcChannel("127.0.0.1", here.port)
         for _ in range(3):
             assert (await channel.unary(b"/echo.Echo/Unary", b"x")).message == b"x"
-            assert not channel.has_lane and channel.lane(b"x") is None
+            assert not channel.has_lane
         await channel.close()
 
 
@@ -199,8 +208,7 @@ async def test_an_official_server_is_called_by_a_channel_that_offers_a_lane() ->
 async def test_a_call_of_any_size_up_to_the_limit_comes_back(size: int) -> None:
     async with laned() as here:
         await here.warm()
-        call = here.ask(b"x" * size)
-        assert (await call.receive(), await call.receive(), call.by_lane) == (b"x" * size, None, True)
+        assert await said(here.ask(b"x" * size)) == (True, [b"x" * size])
     assert here.service.done == [(PATH, 0, size, size)] and not here.server.calls
 
 
@@ -210,29 +218,25 @@ async def test_a_call_of_any_size_up_to_the_limit_comes_back(size: int) -> None:
 async def test_an_answer_too_large_for_one_frame_comes_as_grpc(size: int, fits: bool) -> None:
     async with laned() as here:
         await here.warm()
-        call = here.ask(b"times %d" % size)
-        assert len(await call.receive() or b"") == size
-        assert await call.receive() is None and call.by_lane is fits and here.service.fitted == [fits]
+        assert await said(here.ask(b"times %d" % size)) == (fits, [b"x" * size])
+        assert here.service.fitted == [fits]
     assert here.service.done == [(PATH, 0, len(b"times %d" % size), size)]
 
 
 async def test_a_streamed_answer_comes_piece_by_piece_as_grpc() -> None:
     async with laned() as here:
         await here.warm()
-        call = here.ask(b"stream")
-        assert [await call.receive() for _ in range(4)] == [b"a", b"b", b"c", None]
-        assert not call.by_lane
+        assert await said(here.ask(b"stream")) == (False, [b"a", b"b", b"c"])
     assert here.service.done == [(PATH, 0, 6, 3)]
 
 
 async def test_another_status_comes_as_grpc_with_all_that_belongs_to_it() -> None:
     async with laned() as here:
         await here.warm()
-        call = here.ask(b"fail")
-        error = await ended(call)
+        error = await ended(here.ask(b"fail"))
         assert (error.code, error.message, error.remote) == (9, "not today: 100 % « nein »", True)
         assert error.details == b"\x08\x09" and (b"x-late-bin", b"\0\xff") in error.trailers
-        assert not call.by_lane and await here.ask(b"next").receive() == b"next"
+        assert await said(here.ask(b"next")) == (True, [b"next"])
     assert here.service.done == [(PATH, 9, 4, 0), (PATH, 0, 4, 4)]
 
 
@@ -260,8 +264,8 @@ async def test_a_hundred_at_once_share_the_connection_with_other_calls() -> None
         assert (await here.channel.unary(b"/echo.Echo/Unary", b"x")).message == b"x"
         await eventually(lambda: here.service.running == 100)
         here.service.gate.set()
-        assert [await call.receive() for call in calls] == [b"held"] * 100
-        assert all(call.by_lane for call in calls) and len(here.server.connections) == 1
+        assert [await said(call) for call in calls] == [(True, [b"held"])] * 100
+        assert len(here.server.connections) == 1
         assert not next(iter(here.server.connections)).streams
     assert len(here.service.done) == 101
 
@@ -295,11 +299,16 @@ async def test_the_server_watches_a_timeout_by_itself() -> None:
 async def test_a_call_answered_in_time_leaves_no_timer_behind() -> None:
     async with laned() as here:
         await here.warm()
-        call = here.ask(b"x", timeout=0.05)
-        assert await call.receive() == b"x"
-        assert await asyncio.wait_for(here.ask(b"times 3", timeout=30).receive(), 5) == b"xxx"
-        assert call._timer is None and call.ended
-    assert [code for _, code, _, _ in here.service.done] == [0, 0]
+        calls = [
+            here.ask(b"held", timeout=30),
+            here.ask(b"x", timeout=30),
+            here.ask(b"times 20000", timeout=30),
+        ]
+        await eventually(lambda: here.service.running)
+        here.service.gate.set()
+        assert [len((await said(call))[1][0]) for call in calls] == [4, 1, 20_000]
+        assert all(call._timer is None or call._timer.cancelled() for call in calls)
+    assert [code for _, code, _, _ in here.service.done] == [0, 0, 0]
 
 
 async def test_a_caller_that_gives_up_cancels_the_handler() -> None:
@@ -310,7 +319,7 @@ async def test_a_caller_that_gives_up_cancels_the_handler() -> None:
         call.cancel()
         assert (await ended(call)).code == Code.CANCELLED
         await eventually(lambda: here.service.done)
-        assert await here.ask(b"next").receive() == b"next"
+        assert await said(here.ask(b"next")) == (True, [b"next"])
     assert here.service.cancelled == 1 and here.service.done[0] == (PATH, Code.CANCELLED, 5, 0)
 
 
@@ -321,8 +330,9 @@ async def test_an_answer_that_crosses_the_callers_reset_is_let_go() -> None:
         await eventually(lambda: here.service.running)
         here.service.gate.set()
         call.cancel()
+        assert (await ended(call)).code == Code.CANCELLED
         await eventually(lambda: here.service.done)
-        assert await here.ask(b"next").receive() == b"next"
+        assert await said(here.ask(b"next")) == (True, [b"next"])
     assert len(here.service.done) == 2
 
 
@@ -344,9 +354,8 @@ async def test_a_server_that_closes_lets_calls_in_the_lane_end() -> None:
         closing = asyncio.ensure_future(here.server.close(grace=5))
         await eventually(lambda: not here.channel.has_lane)
         here.service.gate.set()
-        assert (await call.receive(), call.by_lane) == (b"held", True)
+        assert await said(call) == (True, [b"held"])
         await asyncio.wait_for(closing, 2)
-        assert here.channel.lane(b"x") is None
     assert here.service.done == [(PATH, 0, 4, 4)]
 
 
@@ -365,11 +374,11 @@ async def test_a_full_server_has_no_lane_until_there_is_room_again() -> None:
     async with laned(max_streams=2) as here:
         await here.warm()
         calls = [here.ask(b"held") for _ in range(2)]
-        assert not here.channel.has_lane and here.channel.lane(b"x") is None
+        assert not here.channel.has_lane
         waiting = asyncio.ensure_future(here.channel.unary(b"/echo.Echo/Unary", b"later"))
         await eventually(lambda: here.service.running == 2)
         here.service.gate.set()
-        assert [await call.receive() for call in calls] == [b"held"] * 2
+        assert [await said(call) for call in calls] == [(True, [b"held"])] * 2
         assert (await waiting).message == b"later" and here.channel.has_lane
 
 
@@ -388,9 +397,7 @@ async def test_a_call_past_the_servers_limit_is_refused_and_nothing_else_is_lost
 
 async def test_a_refused_call_counts_as_one_the_server_never_saw() -> None:
     async with scripted(frame(RST_STREAM, 0, 3, (7).to_bytes(4, "big"))) as channel:
-        call = channel.lane(b"x")
-        assert call is not None
-        error = await ended(call)
+        error = await ended(channel.lane(b"x"))
     assert (error.code, error.remote) == (Code.UNAVAILABLE, False)
 
 
@@ -584,12 +591,6 @@ async def scripted(*answers: bytes, offer: bool = True) -> AsyncIterator[GrpcCha
         server.close()
 
 
-async def asked(channel: GrpcChannel) -> AskedCall:
-    call = channel.lane(b"x")
-    assert call is not None
-    return call
-
-
 async def test_an_answer_in_the_lane_to_an_ordinary_call_is_an_error() -> None:
     async with scripted(frame(LANE, END_STREAM, 3, b"x")) as channel:
         with pytest.raises(RpcError) as caught:
@@ -599,21 +600,19 @@ async def test_an_answer_in_the_lane_to_an_ordinary_call_is_an_error() -> None:
 
 async def test_a_second_answer_is_passed_over() -> None:
     async with scripted(frame(LANE, END_STREAM, 3, b"x") * 2) as channel:
-        call = await asked(channel)
-        assert (await call.receive(), await call.receive()) == (b"x", None)
+        assert await said(channel.lane(b"x")) == (True, [b"x"]) and channel.has_lane
 
 
 async def test_an_answer_in_the_lane_behind_grpcs_head_is_an_error() -> None:
     head = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
     async with scripted(frame(HEADERS, END_HEADERS, 3, head), frame(LANE, END_STREAM, 3, b"x")) as channel:
-        call = await asked(channel)
-        assert (await ended(call)).code == Code.UNAVAILABLE and not call.by_lane and channel.has_lane
+        assert (await ended(channel.lane(b"x"))).code == Code.UNAVAILABLE and channel.has_lane
 
 
 @pytest.mark.parametrize("sid", [0, 2, 5])
 async def test_an_answer_on_a_stream_nobody_opened_ends_the_connection(sid: int) -> None:
     async with scripted(frame(LANE, END_STREAM, sid, b"x")) as channel:
-        assert (await ended(await asked(channel))).code == Code.UNAVAILABLE
+        assert (await ended(channel.lane(b"x"))).code == Code.UNAVAILABLE
         assert not channel.has_lane
 
 
@@ -629,7 +628,6 @@ async def test_a_channel_that_offered_nothing_has_no_lane_whatever_the_server_sa
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(settings_frame(OFFER))
         block = encode([(b":status", b"200"), (b"content-type", b"application/grpc"), (b"grpc-status", b"0")])
-        writer.write(b"")
         await reader.readuntil(b"/a.B/C")
         writer.write(frame(HEADERS, 5, 1, block))
         await reader.read()
@@ -651,6 +649,6 @@ async def test_a_connection_lost_in_a_call_is_unavailable_and_dialled_again() ->
         for connection in list(here.server.connections):
             connection.cut()
         error = await ended(call)
-        assert (error.code, error.remote) == (Code.UNAVAILABLE, False)
+        assert (error.code, error.remote) == (Code.UNAVAILABLE, False) and not here.channel.has_lane
         await here.warm()
-        assert await here.ask(b"again").receive() == b"again"
+        assert await said(here.ask(b"again")) == (True, [b"again"])

@@ -1,8 +1,9 @@
 """InvokeService through real sidecars, asked by grpcio, answered by HTTP and grpcio apps."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
@@ -16,6 +17,16 @@ from pillion.wire.proto import common, rpc, runtime
 
 INVOKE = (DAPR + b"InvokeService").decode()
 ON_INVOKE = "/dapr.proto.runtime.v1.AppCallback/OnInvoke"
+
+LANE = ContextVar("LANE", default=False)
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["messages", "lane"])
+def way(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Every test here runs twice: with sidecars that know protobuf messages alone, and with two of our own kind."""
+    token = LANE.set(request.param)
+    yield request.param
+    LANE.reset(token)
 
 
 def request(app_id: str, method: str, data: bytes = b"hi", verb: int = 3, **more: Any) -> bytes:
@@ -62,7 +73,7 @@ async def invoke(port: int, message: bytes, metadata: Any = (), timeout: float |
 
 @asynccontextmanager
 async def web(app: PlainApp) -> AsyncIterator[Pair]:
-    async with plain_app(app) as port, pair(http_app(port)) as both:
+    async with plain_app(app) as port, pair(http_app(port), lane=LANE.get()) as both:
         yield both
 
 
@@ -91,7 +102,7 @@ async def rpcs() -> AsyncIterator[tuple[Pair, RpcApp]]:
     served = RpcApp()
     async with grpc_app({ON_INVOKE: served.on_invoke}) as port:
         app, channel = rpc_app(port)
-        async with pair(app, channel) as both:
+        async with pair(app, channel, lane=LANE.get()) as both:
             yield both, served
 
 
