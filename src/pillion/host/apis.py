@@ -143,25 +143,24 @@ async def _not_found(ask: Ask) -> Reply:
 
 def _http_call(request: Request) -> Call:
     """What a request says of itself. A traceparent that is none counts for nothing, its tracestate neither."""
+    if _CIRCUMSTANCES.isdisjoint(dict(request.headers)):
+        return PLAIN
     trace = state = baggage = ""
-    plain = True
     for name, value in request.headers:
-        if name in _CIRCUMSTANCES:
-            plain = False
-            if name == b"traceparent":
-                trace = traceparent(value.decode("latin-1"))
-            elif name == b"tracestate":
-                state = value.decode("latin-1")
-            else:
-                baggage = value.decode("latin-1")
-    return PLAIN if plain else Call(trace, state if trace else "", baggage)
+        if name == b"traceparent":
+            trace = traceparent(value.decode("latin-1"))
+        elif name == b"tracestate":
+            state = value.decode("latin-1")
+        elif name == b"baggage":
+            baggage = value.decode("latin-1")
+    return Call(trace, state if trace else "", baggage)
 
 
 _CIRCUMSTANCES = frozenset((b"traceparent", b"tracestate", b"baggage"))
 
 
 def _rpc_call(call: ServerCall) -> Call:
-    for name, value in call.metadata:
-        if name == b"traceparent":
-            return Call(traceparent(value.decode("latin-1")), deadline=call.deadline)
+    if b"traceparent" in dict(call.metadata):
+        value = next(value for name, value in call.metadata if name == b"traceparent")
+        return Call(traceparent(value.decode("latin-1")), deadline=call.deadline)
     return PLAIN if call.deadline is None else Call(deadline=call.deadline)

@@ -36,13 +36,27 @@ def saves(body: bytes, query: Mapping[str, str], *, canonical: bool) -> list[Sav
     `canonical` is the store's habit: JSON kept with sorted keys and escaped markup, else as it came, without spaces.
     """
     try:
-        items = _SET.array(json.loads_first(body))
+        given = json.loads_first(body)
+        if not query and (plain := _plain(given, canonical)) is not None:
+            return [plain]
+        items = _SET.array(given)
         made = [_save(item, query, canonical) for item in items]
     except JsonError as error:
         raise ApiError(MALFORMED_REQUEST, why=str(error)) from error
     if not all(save.key for save in made):
         raise ApiError(MALFORMED_REQUEST, why='"key" is a required field')
     return made
+
+
+def _plain(given: Any, canonical: bool) -> Save | None:
+    """The item of nearly every save: alone, a key and a value, and nothing else."""
+    if type(given) is not list or len(given) != 1 or type(given[0]) is not dict or len(given[0]) != 2:
+        return None
+    item = given[0]
+    key = item.get("key")
+    if not key or type(key) is not str or "value" not in item:
+        return None
+    return Save(key, _stored(item["value"], canonical), content_type=JSON)
 
 
 def bulk_read(body: bytes, query: Mapping[str, str]) -> BulkRead:

@@ -73,9 +73,10 @@ class GrpcApi:
         if self.admission is not None:
             self.admission(call)
 
-    def completed(self, path: bytes, code: int, seconds: float, received: int, sent: int) -> None:
+    @property
+    def completed(self) -> Callable[[bytes, int, float, int, int], None]:
         """See `GrpcService.completed`."""
-        self.over(path, code, seconds, received, sent)
+        return self.over
 
     def _unary(self, operation: Unary) -> UnaryHandler:
         async def serve(call: ServerCall, message: bytes) -> bytes:

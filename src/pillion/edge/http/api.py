@@ -144,58 +144,22 @@ class HttpApi:
         try:
             found = self._known.get((request.method, request.target)) or self._look_up(request)
         except ValueError:
-            found = _Found("", self._fallback, (), "", "", request.method.decode("latin-1"))
-            self._answer(request, responder, started, found, Reply(400, [_TEXT], b"400 Bad Request"), None)
+            found = _Found("", self._fallback, (), "", "", request.method.decode("latin-1"), True)
+            broken = Reply(400, [_TEXT], b"400 Bad Request")
+            _Serving(self._front, request, responder, started, found, PLAIN).answer(broken, None)
             return
         front, route = self._front, found.route
         call = PLAIN if front.call is None else front.call(request)
+        ask = _Serving(front, request, responder, started, found, call)
         if front.admit is not None and not (call is PLAIN and front.admits_plain):
             if (reply := front.admit(request, route.open)) is not None:
                 discard(request.body)
-                self._answer(request, responder, started, found, reply, None)
+                ask.answer(reply, None)
                 return
-        ask = Ask(request, found.path, found.params, found.query, call, front.body_limit)
         work = route.operation(ask) if front.around is None else front.around(ask, route.operation)
-        traced = None if route.open else call
-
-        def done(reply: Reply | None, error: BaseException | None) -> None:
-            self._answer(request, responder, started, found, reply or _refusal(error), traced)
-
-        task = eager(work, done)  # type: ignore[arg-type]
+        task = eager(work, ask.done)  # type: ignore[arg-type]
         if task is not None:
             responder.on_disconnect(task.cancel)  # type: ignore[arg-type]
-
-    def _answer(
-        self,
-        request: Request,
-        responder: Responder,
-        started: float,
-        found: "_Found",
-        reply: Reply,
-        traced: Call | None,
-    ) -> None:
-        """Send the answer and count the request; `traced` is the call whose trace goes back with it."""
-        front, headers = self._front, reply.headers
-        received, sent = request.body, reply.body
-        if not isinstance(received, bytes) and not received.ended:
-            # What the operation did not read nobody will: the connection cannot be kept for another request.
-            responder.close_after()
-        if traced is PLAIN:
-            for key, _ in headers:
-                if key == b"traceparent":
-                    break
-            else:
-                headers.append(_UNTRACED)
-        elif traced is not None:
-            _trace_back(headers, traced)
-        if front.finish is not None:
-            front.finish(request, reply)
-        responder.respond(reply.status, headers, sent)
-        front.served(
-            found.verb, found.label, reply.status, time.perf_counter() - started,
-            len(received) if isinstance(received, bytes) else (received.length or 0),
-            len(sent) if isinstance(sent, bytes) else (sent.length or 0), request,
-        )  # fmt: skip
 
     def _look_up(self, request: Request) -> "_Found":
         """The operation of a request, remembered for its equals. Raises ValueError for a broken escape."""
@@ -203,7 +167,8 @@ class HttpApi:
         raw, _, query = target.partition(b"?")
         path, route, params = self._find(method, raw.decode("latin-1"))
         label = path if route.label is None else route.label(params)
-        found = _Found(path, route, params, query.decode("latin-1"), label, method.decode("latin-1"))
+        relays = route is self._fallback or route.group == "invoke.v1"
+        found = _Found(path, route, params, query.decode("latin-1"), label, method.decode("latin-1"), relays)
         if len(target) <= _LONGEST_KNOWN:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
@@ -249,6 +214,52 @@ class _Found:
     query: str
     label: str
     verb: str
+    relays: bool
+    """The answer may be another's, and bring headers of its own."""
+
+
+class _Serving(Ask):
+    """A request from its arrival to its answer."""
+
+    __slots__ = ("_front", "_responder", "_started", "_found")
+
+    def __init__(
+        self, front: Front, request: Request, responder: Responder, started: float, found: _Found, call: Call
+    ) -> None:
+        self.request = request
+        self.path = found.path
+        self.params = found.params
+        self.query = found.query
+        self.call = call
+        self.limit = front.body_limit
+        self._front = front
+        self._responder = responder
+        self._started = started
+        self._found = found
+
+    def done(self, reply: Reply | None, error: BaseException | None) -> None:
+        """The operation is over, one way or the other."""
+        self.answer(reply or _refusal(error), None if self._found.route.open else self.call)
+
+    def answer(self, reply: Reply, traced: Call | None) -> None:
+        """Send the answer and count the request; `traced` is the call whose trace goes back with it."""
+        front, found, request, headers = self._front, self._found, self.request, reply.headers
+        received, sent = request.body, reply.body
+        if not isinstance(received, bytes) and not received.ended:
+            # What the operation did not read nobody will: the connection cannot be kept for another request.
+            self._responder.close_after()
+        if traced is PLAIN and not found.relays:
+            headers.append(_UNTRACED)
+        elif traced is not None:
+            _trace_back(headers, traced)
+        if front.finish is not None:
+            front.finish(request, reply)
+        self._responder.respond(reply.status, headers, sent)
+        front.served(
+            found.verb, found.label, reply.status, time.perf_counter() - self._started,
+            len(received) if isinstance(received, bytes) else (received.length or 0),
+            len(sent) if isinstance(sent, bytes) else (sent.length or 0), request,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
