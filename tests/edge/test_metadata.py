@@ -6,9 +6,11 @@ import pytest
 from support.api import GrpcCaller, HttpCaller
 
 from pillion.edge.grpc.metadata import MetadataRpcs
-from pillion.edge.http.metadata import MetadataRoutes
+from pillion.edge.http.metadata import MetadataRoutes, as_json
+from pillion.model.metadata import AppConnection, HealthProbe, Sidecar
 from pillion.net.rpc import Code, RpcError
 from pillion.services.metadata import MetadataService, Readiness
+from pillion.wire import metadata as wire
 from pillion.wire.proto import runtime
 
 TOO_LONG = "x" * MetadataService.MOST_BYTES
@@ -52,3 +54,12 @@ async def test_a_word_too_many_is_told_over_grpc() -> None:
     with pytest.raises(RpcError) as refused:
         await caller.ask("SetMetadata", runtime.SetMetadataRequest(key="a", value=TOO_LONG))
     assert (refused.value.code, refused.value.message) == (Code.RESOURCE_EXHAUSTED, FULL)
+
+
+async def test_both_transports_write_spans_as_go_does() -> None:
+    health = HealthProbe("/healthz", 90, 0.5, 3)
+    sidecar = Sidecar("appa", "1.18.0", app=AppConnection(80, "http", "127.0.0.1", health=health))
+    told = as_json(sidecar)["appConnectionProperties"]["health"]
+    assert (told["healthProbeInterval"], told["healthProbeTimeout"]) == ("1m30s", "500ms")
+    same = wire.response(sidecar).app_connection_properties.health
+    assert (same.health_probe_interval, same.health_probe_timeout) == ("1m30s", "500ms")

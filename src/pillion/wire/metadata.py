@@ -1,7 +1,10 @@
 """The sidecar's snapshot as the gRPC metadata message."""
 
+from datetime import timedelta
+
 from pillion.model.metadata import AppConnection, Sidecar
 from pillion.model.pubsub import Interest
+from pillion.toolbox.durations import written
 from pillion.wire.proto import runtime
 
 
@@ -50,7 +53,7 @@ def _app(app: AppConnection) -> "runtime.AppConnectionProperties":
     )
     if app.health is not None:
         made.health.health_check_path = app.health.path
-        made.health.health_probe_interval = f"{app.health.interval:g}s"
-        made.health.health_probe_timeout = f"{round(app.health.timeout * 1000)}ms"
+        made.health.health_probe_interval = written(timedelta(seconds=app.health.interval))
+        made.health.health_probe_timeout = written(timedelta(seconds=app.health.timeout))
         made.health.health_threshold = app.health.threshold
     return made

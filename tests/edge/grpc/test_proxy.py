@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from support.grpc import served as echo_served
 from support.pair import Known, Pair, pair, rpc_app, sidecar
 from support.waiting import eventually
 
@@ -151,6 +152,14 @@ async def test_another_sidecar_is_told_the_app_in_the_old_word_and_in_the_new() 
             await channel.unary_unary(SERVICE + "UU")(b"x", metadata=spoofed)
     told = sorted((key, value) for key, value in peer.metadata[0] if key.startswith("dapr-"))
     assert told == [("dapr-app-id", "back"), ("dapr-callee-app-id", "back"), ("dapr-caller-app-id", "front")]
+
+
+async def test_what_a_caller_can_unpack_is_not_what_its_sidecar_can() -> None:
+    async with echo_served() as here:
+        app, channel = rpc_app(here.port)
+        async with pair(app, channel) as both, caller(both.front.grpc_port) as asking:
+            heard = await asking.unary_unary("/echo.Echo/Metadata")(b"", metadata=(*TO, ("x-c", "1")))
+    assert b"'x-c'" in heard and b"accept-encoding" not in heard
 
 
 async def test_a_call_of_our_own_app_is_passed_without_additions() -> None:

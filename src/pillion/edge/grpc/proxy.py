@@ -17,7 +17,10 @@ _NOT_FOUND: Final = "failed to proxy request: required metadata dapr-callee-app-
 _NO_GRPC_APP: Final = (
     "this sidecar has no app that speaks gRPC: start it with --app-port and --app-protocol grpc"
 )
-_KEPT_BACK: Final = frozenset((b"user-agent", b"te", b"content-type", b"dapr-api-token"))
+_KEPT_BACK: Final = frozenset(
+    (b"user-agent", b"te", b"content-type", b"grpc-accept-encoding", b"dapr-api-token")
+)
+"""What each hop says for itself: the caller's compressions are not ours."""
 
 
 class Proxy:

@@ -1,6 +1,7 @@
 """Metadata, health and shutdown over HTTP."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from pillion.model.errors import BODY_READ, ApiError
 from pillion.model.metadata import AppConnection, Sidecar
 from pillion.model.pubsub import Interest
 from pillion.services.metadata import MetadataService, Readiness
+from pillion.toolbox.durations import written
 from pillion.toolbox.stream import BodyTooLarge
 from pillion.toolbox.truth import is_true
 
@@ -136,5 +138,4 @@ def _app(app: AppConnection) -> Iterator[tuple[str, Any]]:
 
 
 def _span(seconds: float) -> str:
-    milliseconds = round(seconds * 1000)
-    return f"{milliseconds}ms" if milliseconds < 1000 else f"{milliseconds / 1000:g}s"
+    return written(timedelta(seconds=seconds))
