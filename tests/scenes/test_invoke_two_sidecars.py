@@ -1,11 +1,13 @@
 """Calls through two sidecars that know of each other by the machine's registry alone."""
 
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.multicast import has_multicast
@@ -124,6 +126,58 @@ def test_the_header_and_the_namespace_address_an_app_as_well(standing: tuple[Sid
     caller, _ = standing
     assert caller.ask("GET", "/who", dapr_app_id="b").body == b"b"
     assert call(caller, "who", "b.default") == b"b"
+
+
+def test_the_first_call_by_messages_and_those_in_the_lane_are_the_same(
+    caller: Sidecar, callee: Callee
+) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    def ask() -> tuple[int, dict[str, str], dict[str, Any]]:
+        answer = caller.ask(
+            "POST",
+            "/v1.0/invoke/b/method/a/%C3%BC?q=1",
+            b"four",
+            x_mine="yes",
+            content_type="text/x",
+            traceparent=trace,
+        )
+        headers = {name.lower(): value for name, value in answer.headers.items() if name.lower() != "date"}
+        seen = answer.json()
+        seen["headers"].sort()
+        return answer.status, headers, seen
+
+    expected = ask()
+    before = received(callee.sidecar)
+    assert all(ask() == expected for _ in range(5))
+    assert (received(callee.sidecar) - before) / 5 < before, "they took less than the first"
+    assert expected[2]["path"] == "/a/%C3%BC?q=1" and ["x-mine", "yes"] in expected[2]["headers"]
+
+
+def received(sidecar: Sidecar) -> float:
+    """Bytes of calls that other sidecars have made."""
+    page = http("GET", f"http://127.0.0.1:{sidecar.ports.metrics}/").body.decode()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in page.splitlines()
+        if line.startswith("dapr_grpc_io_server_received_bytes_per_rpc_sum") and "CallLocalStream" in line
+    )
+
+
+@pytest.mark.parametrize(("offers", "hears"), [(b"\xf1\xca\0\0\0\1", True), (b"", False)])
+def test_a_lane_is_offered_to_none_who_has_not_asked(
+    standing: tuple[Sidecar, Callee], offers: bytes, hears: bool
+) -> None:
+    _, callee = standing
+    with socket.create_connection(("127.0.0.1", callee.sidecar.ports.internal), timeout=10) as link:
+        ping = b"\0\0\x08\6\0\0\0\0\0" + b"and then"
+        link.sendall(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, len(offers), 4, 0, 0, 0, 0, 0)) + offers + ping
+        )
+        said = b""
+        while b"and then" not in said:
+            said += link.recv(65536)
+        assert (b"\xf1\xca\0\0\0\1" in said) is hears
 
 
 def test_what_the_app_answers_is_what_the_caller_gets(standing: tuple[Sidecar, Callee]) -> None:
