@@ -19,7 +19,7 @@ _ROOT = Path(__file__).parent.parent
 _OURS = _ROOT / ".venv" / "bin" / "pilliond"
 _PEER = Path(__file__).parent / "bin" / "daprd"
 _DOCS = _ROOT / "docs"
-_GROWTH_ROUNDS = 3
+_FEW_ROUNDS = 3
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -94,11 +94,11 @@ def _measure(options: argparse.Namespace, sidecars: list[Sidecar]) -> Record:
         app = load.start_app(place, ",".join(f"{broker}/{TOPIC}" for broker in brokers))
         stack.callback(app.process.stop)
         works = _possible(options.work, redis)
-        plan = Plan(contenders, works, pressure, app, redis, place, options.mixture)
+        plan = Plan(contenders, works, pressure, app, redis, place, _FEW_ROUNDS if options.mixture else 0)
         for number in range(options.rounds):
             run_round(number, plan, record)
         if options.growth:
-            for number in range(min(options.rounds, _GROWTH_ROUNDS)):
+            for number in range(min(options.rounds, _FEW_ROUNDS)):
                 grow(number, sidecars, pressure, place, record)
     return record
 

@@ -68,7 +68,7 @@ def as_markdown(
     parts.append(upkeep_table(record, names))
     for other in names[1:]:
         parts += [ratio_table(record, names[0], other, works), upkeep_ratios(record, names[0], other)]
-    parts += [table(record, names) for table in (mixture_table, growth_table)]
+    parts += [mixture_table(record, names), growth_table(record, names)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -131,11 +131,14 @@ def upkeep_ratios(record: Record, name: str, other: str) -> str:
 def mixture_table(record: Record, names: Sequence[str]) -> str:
     """Small calls alone, beside slow streams, beside these and an upload; the ratio is the last to the first."""
     rows = []
-    for name in names:
-        found = [m for m in record.mixtures if m.contender == name]
-        if found:
-            rows.append([name, *_cells(found, _MIXTURE_FIGURES)])
-    return table(["Small invokes, 500/s", *_MIXTURE_FIGURES], rows) if rows else ""
+    for kind in dict.fromkeys(m.kind for m in record.mixtures):
+        for name in names:
+            found = [m for m in record.mixtures if (m.contender, m.kind) == (name, kind)]
+            if found:
+                well = [m for m in found if m.p99_mixed]
+                failed = next((m.failed for m in found if m.failed), "")
+                rows.append([kind, name, *_cells(well, _MIXTURE_FIGURES), failed.partition("\n")[0]])
+    return table(["Streams", "Sidecar", *_MIXTURE_FIGURES, "failed"], rows) if rows else ""
 
 
 def growth_table(record: Record, names: Sequence[str]) -> str:

@@ -16,6 +16,9 @@ from .works import CALLEE, Work
 
 _SETTLE = 1.0
 _WARM_UP = 0.3
+STREAMS = 256
+MIXTURES = {"a trickle": 0, "half of them unread": STREAMS // 2}
+"""The slow streams: how many of them the app sends without end, faster than they are read."""
 _SMALL_CALLS = 500.0
 """Small calls a second while their latency under mixed load is taken."""
 
@@ -60,10 +63,15 @@ class Upkeep:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Milliseconds of small calls in one round: alone, beside slow streams, beside these and an upload."""
+    """Milliseconds of small calls in one round: alone, beside slow streams, beside these and an upload.
+
+    `failed` says why there are none, or why the upload or a stream ended.
+    """
 
     round: int
     contender: str
+    kind: str
+    failed: str
     p50_alone: float
     p99_alone: float
     p50_streams: float
@@ -100,7 +108,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every round does alike; with `mixture` also small calls beside slow streams and an upload."""
+    """What every round does alike; the first `mixtures` also time small calls beside slow streams and an upload."""
 
     contenders: Sequence[Contender]
     works: Sequence[Work]
@@ -108,7 +116,7 @@ class Plan:
     app: App
     redis: Redis | None
     directory: Path
-    mixture: bool = False
+    mixtures: int = 0
 
 
 def turned(contenders: Sequence[Contender], number: int) -> Iterator[tuple[int, Contender]]:
@@ -152,7 +160,7 @@ class _Round:
                     self._record.samples.append(self._measure(running, work))
         for _, running in self._at_work:
             self._record.upkeep.append(_upkeep(self._number, running, idle[running.name]))
-        if self._plan.mixture:
+        if self._number < self._plan.mixtures:
             self._mix()
 
     def _measure(self, running: Running, work: Work) -> Sample:
@@ -205,33 +213,34 @@ class _Round:
         )
 
     def _mix(self) -> None:
+        """Small calls under mixed load. Afterwards a contender may be busy for long, so this comes last."""
         pressure = Pressure(16, _WARM_UP, 2 * self._plan.pressure.seconds, 2, _SMALL_CALLS)
-        for _, running in self._at_work:
-            if running.name == "floor":
-                continue
-            http, path = running.parts["front"].http, f"/v1.0/invoke/{CALLEE}/method/"
-            try:
-                said = mixed(pressure, http=http, path=path, streams=256, upload_rate=0)
-            except BenchError as error:
-                raise BenchError(f"mixed load on {running.name}: {error}") from error
-            made = _mixture(self._number, running.name, said)
-            self._record.mixtures.append(made)
-            print(f"round {self._number + 1}  {made}", file=sys.stderr)
+        for kind, endless in MIXTURES.items():
+            for _, running in self._at_work:
+                if running.name == "floor":
+                    continue
+                http, path = running.parts["front"].http, f"/v1.0/invoke/{CALLEE}/method/"
+                said = mixed(pressure, http=http, path=path, streams=STREAMS, endless=endless)
+                made = _mixture(self._number, running.name, kind, said)
+                self._record.mixtures.append(made)
+                print(f"round {self._number + 1}  {made}", file=sys.stderr)
 
 
-def _mixture(number: int, name: str, said: dict[str, Any]) -> Mixture:
-    alone, streams, both = (said[when] for when in ("alone", "streams", "mixed"))
+def _mixture(number: int, name: str, kind: str, said: dict[str, Any]) -> Mixture:
+    alone, streams, both = (said.get(when, {}) for when in ("alone", "streams", "mixed"))
     return Mixture(
         round=number,
         contender=name,
-        p50_alone=alone["p50_us"] / 1000,
-        p99_alone=alone["p99_us"] / 1000,
-        p50_streams=streams["p50_us"] / 1000,
-        p99_streams=streams["p99_us"] / 1000,
-        p50_mixed=both["p50_us"] / 1000,
-        p99_mixed=both["p99_us"] / 1000,
-        streams=said["open"],
-        uploaded_mb=said["sent"] / 1e6,
+        kind=kind,
+        failed=said["failed"],
+        p50_alone=alone.get("p50_us", 0) / 1000,
+        p99_alone=alone.get("p99_us", 0) / 1000,
+        p50_streams=streams.get("p50_us", 0) / 1000,
+        p99_streams=streams.get("p99_us", 0) / 1000,
+        p50_mixed=both.get("p50_us", 0) / 1000,
+        p99_mixed=both.get("p99_us", 0) / 1000,
+        streams=said.get("open", 0),
+        uploaded_mb=said.get("sent", 0) / 1e6,
     )
 
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -12,7 +13,11 @@ import (
 	"time"
 )
 
-const uploadBytes = 50 << 20
+const (
+	uploadBytes = 50 << 20
+	// fill is the time in which the endless streams fill all buffers on their way: only then are they slow.
+	fill = 4 * time.Second
+)
 
 // mixture is the line of JSON the bench reads.
 type mixture struct {
@@ -41,27 +46,26 @@ func runMixed(args []string) error {
 	flags := flag.NewFlagSet("mixed", flag.ContinueOnError)
 	target := flags.String("target", "", "host:port of the sidecar")
 	base := flags.String("path", "", "path of the app's methods on it")
-	streams := flags.Int("streams", 256, "slow streams")
+	streams := flags.Int("streams", 256, "slow streams, 1 KiB a second each")
+	endless := flags.Int("endless", 0, "how many of them the app sends without end, while 8 KiB a second are read")
 	uploadRate := flags.Float64("upload-rate", 0, "MB a second of the upload (0: as fast as it goes)")
 	p := planFlags(flags)
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	callers, err := httpCallers(p, *target, func(int) []byte {
-		return requestBytes(*target, "GET", *base+"ping", nil, nil)
-	})
-	if err != nil {
-		return err
-	}
+	callers := patientCallers(p.callers, *target, requestBytes(*target, "GET", *base+"ping", nil, nil))
 	c := &crowd{target: *target, base: *base, uploadRate: *uploadRate * 1e6, stop: make(chan struct{})}
 	press(&plan{span: p.warmUp}, callers)
 	var m mixture
 	m.Alone = press(p, callers)
 	for i := 0; i < *streams; i++ {
-		go c.try(i%2 == 0)
+		go c.try(i < *endless)
 	}
 	for n := 0; n < 500 && c.open.Load() < int64(*streams); n++ {
 		time.Sleep(10 * time.Millisecond)
+	}
+	if *endless > 0 {
+		time.Sleep(fill)
 	}
 	m.Streams = press(p, callers)
 	go c.uploadAgain()
@@ -77,14 +81,43 @@ func runMixed(args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(m)
 }
 
+// patientCallers call on a connection each, and on a new one when an answer is not there after all their patience:
+// the call then counts as having taken that long.
+func patientCallers(count int, target string, request []byte) []caller {
+	callers := make([]caller, count)
+	for i := range callers {
+		var conn net.Conn
+		var call caller
+		callers[i] = func() error {
+			if conn == nil {
+				var err error
+				if conn, err = net.DialTimeout("tcp", target, patience); err != nil {
+					return err
+				}
+				call = httpCaller(conn, request)
+			}
+			if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+				return err
+			}
+			err := call()
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				conn.Close()
+				conn = nil
+				return nil
+			}
+			return err
+		}
+	}
+	return callers
+}
+
 func (c *crowd) try(endless bool) {
 	if err := c.readSlowly(endless); err != nil {
 		c.failed.Store(err.Error())
 	}
 }
 
-// readSlowly keeps one response open. Half of them the app sends without end, and here 4 KiB are read twice a second;
-// on the others the app sends 1 KiB a second.
+// readSlowly keeps one response open. An endless one is read by 4 KiB twice a second.
 func (c *crowd) readSlowly(endless bool) error {
 	conn, err := net.DialTimeout("tcp", c.target, 5*time.Second)
 	if err != nil {
@@ -160,7 +193,9 @@ func (c *crowd) upload() error {
 	start := time.Now()
 	for sent := 0; sent < uploadBytes; sent += 64 << 10 {
 		if _, err := conn.Write(filler[:64<<10]); err != nil {
-			return err
+			var m message
+			_ = m.read(bufio.NewReader(conn), isBodiless)
+			return fmt.Errorf("%w, after the answer %s: %s", err, m.first, m.body)
 		}
 		c.sent.Add(64 << 10)
 		if c.uploadRate > 0 {
