@@ -87,6 +87,28 @@ def test_the_unary_form_carries_the_body_in_its_message() -> None:
     assert (outcome.status, outcome.type_url, data) == (200, "t", b"back")
 
 
+def test_the_type_of_the_data_goes_ahead_of_its_pieces() -> None:
+    """As Dapr's sidecars have it: they take the bytes out of the message and leave the type."""
+    codec = Codec()
+    for type_url in ("t/a", "t/b", "", "t/a"):
+        asked = invocation(PLAIN)
+        asked.type_url = type_url
+        message = codec.leading(asked, b"body")
+        made = internals.InternalInvokeRequestStream.FromString(message)
+        assert (made.request.message.data.type_url, made.request.message.data.value) == (type_url, b"")
+        read = codec.read_leading(message)
+        assert (read.invocation.type_url, read.data) == (type_url, b"body")
+        for outcome in (Outcome(0, type_url=type_url), Outcome(5, type_url=type_url, message="no")):
+            message = codec.answer(outcome, b"body")
+            answer = internals.InternalInvokeResponseStream.FromString(message)
+            assert (answer.response.message.data.type_url, answer.response.message.data.value) == (
+                type_url,
+                b"",
+            )
+            opening = codec.read_answer(message)
+            assert (opening.outcome.type_url, opening.data) == (type_url, b"body")
+
+
 def test_pieces_are_numbered() -> None:
     assert read_piece(piece(b"abc", 7)) == (b"abc", 7, False)
     assert internals.InternalInvokeRequestStream.FromString(piece(b"abc", 300)).payload.seq == 300

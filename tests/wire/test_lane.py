@@ -76,7 +76,7 @@ def test_what_an_http_caller_named_as_grpcs_own_arrives_prefixed() -> None:
 
 @pytest.mark.parametrize("headers", [each for number, each in enumerate(HEADERS) if number != 4])
 def test_a_call_reads_as_from_the_messages_it_stands_for(headers: Pairs) -> None:
-    codec, asked = Codec(), invocation([*headers, (b"grpc-x", b"1")])
+    codec, asked = Codec(), invocation([*headers, (b"grpc-x", b"1")], type_url="t/u")
     leading = codec.read_leading(codec.leading(asked, b"body"))
     read = carried(asked, b"body")
     assert known(read.headers) == known(leading.invocation.headers)

@@ -114,11 +114,12 @@ class Codec:
     def leading(self, invocation: Invocation, data: bytes) -> bytes:
         """The first message of CallLocalStream, with the body's first piece."""
         key = (
-            invocation.method, invocation.verb, invocation.query, invocation.content_type, *invocation.headers,
+            invocation.method, invocation.verb, invocation.query, invocation.content_type, invocation.type_url,
+            *invocation.headers,
         )  # fmt: skip
         head = self._requests.get(key)
         if head is None:
-            message = _message(invocation, b"\x12\x00")
+            message = _message(invocation, prefixed(b"\x12", _any(invocation.type_url, b"")))
             request = b"\x08\x01" + self._map(b"\x12", invocation.headers) + prefixed(b"\x1a", message)
             head = prefixed(b"\x0a", request)
             if len(head) <= _LONGEST_START and _may_come_again(invocation.headers):
@@ -232,11 +233,11 @@ class Codec:
     def answer(self, outcome: Outcome, data: bytes) -> bytes:
         """The first message of the answer's stream, with the body's first piece."""
         if outcome.message or outcome.details or outcome.trailers:
-            return prefixed(b"\x0a", self._response(outcome, b"")) + _payload(data, 0)
-        key = (outcome.status, outcome.content_type, *outcome.headers)
+            return prefixed(b"\x0a", self._response(outcome, _kept_type(outcome))) + _payload(data, 0)
+        key = (outcome.status, outcome.content_type, outcome.type_url, *outcome.headers)
         head = self._responses.get(key)
         if head is None:
-            head = prefixed(b"\x0a", self._response(outcome, b""))
+            head = prefixed(b"\x0a", self._response(outcome, _kept_type(outcome)))
             if len(head) <= _LONGEST_START and _may_come_again(outcome.headers):
                 _bounded(self._responses)[key] = head
         return head + (_payload(data, 0) if data else _NOTHING_YET)
@@ -444,6 +445,11 @@ def _read_payload(data: bytes, pos: int, end: int) -> tuple[bytes, int]:
         else:
             pos = skip(data, pos, end)
     return found, seq
+
+
+def _kept_type(outcome: Outcome) -> bytes:
+    """An answer's data without its bytes, which travel in pieces: its type, if it has one."""
+    return prefixed(b"\x0a", _any(outcome.type_url, b"")) if outcome.type_url else b""
 
 
 def _any(type_url: str, data: bytes) -> bytes:

@@ -199,6 +199,7 @@ class RpcApp:
             await context.abort(grpc.StatusCode.NOT_FOUND, "app says 5")
         made = common.InvokeResponse(content_type="text/plain")
         made.data.value = b"echo:" + wanted.data.value
+        made.data.type_url = wanted.data.type_url
         return made.SerializeToString()
 
 
@@ -232,12 +233,14 @@ async def told(through: Pair, method: str, type_url: str = "") -> tuple[Any, ...
         return data, sorted(await call.initial_metadata()), sorted(await call.trailing_metadata())
 
 
+@pytest.mark.parametrize("type_url", ["", "type/x"])
 @pytest.mark.parametrize("method", ["m", "err"])
-async def test_a_grpc_app_and_a_grpc_caller_see_the_same_either_way(method: str) -> None:
+async def test_a_grpc_app_and_a_grpc_caller_see_the_same_either_way(method: str, type_url: str) -> None:
     async with both_ways_of_grpc() as (app, [messages, lane]):
-        expected = await told(messages, method)
+        expected = await told(messages, method, type_url)
         for _ in range(3):
-            assert await told(lane, method) == expected
+            assert await told(lane, method, type_url) == expected
+        assert app.asked[0][0].data.type_url == type_url
         assert app.asked[0] == app.asked[1] == app.asked[3] and lane.back.laned == 3
 
 
