@@ -159,6 +159,16 @@ async def test_an_ok_answer_of_an_http_app_brings_its_headers_as_metadata(side: 
         assert ("dapr-caller-app-id" in asked.names) == (side == "front")
 
 
+@pytest.mark.parametrize("status", [200, 404])
+async def test_a_header_that_metadata_cannot_hold_is_left_out_and_the_answer_stays(status: int) -> None:
+    app = PlainApp({"/x": answer(status, b"st", "X-Name: Müller", "X!Odd: 1", "X-Foo: bar")})
+    async with web(app) as both:
+        said = await invoke(both.front.grpc_port, request("back", "x"))
+        assert said.initial["x-foo"] == "bar" and said.initial["dapr-http-status"] == str(status)
+        assert not {"x-name", "x!odd"} & said.initial.keys()
+        assert said.message.data.value == (b"st" if status == 200 else b"")
+
+
 async def test_only_the_start_of_a_long_error_is_shown() -> None:
     async with web(PlainApp({"/x": answer(500, b"e" * 100)})) as both:
         said = await invoke(both.front.grpc_port, request("back", "x"))

@@ -1,6 +1,7 @@
 """Service invocation over gRPC: InvokeService, for apps of either protocol."""
 
 import http
+import re
 from typing import Final
 
 from pillion.edge.grpc.api import Unary
@@ -22,6 +23,9 @@ _SHOWN: Final = 63
 _HIDDEN: Final = frozenset(
     (b"traceparent", b"tracestate", b"grpc-trace-bin", b"destination-app-id", b"content-length")
 )
+
+_NAME: Final = re.compile(rb"[0-9a-z_.\-]+").fullmatch
+_VALUE: Final = re.compile(rb"[\x20-\x7e]*").fullmatch
 
 _PHRASES: Final = {status.value: status.phrase for status in http.HTTPStatus} | {
     413: "Request Entity Too Large", 414: "Request URI Too Long", 416: "Requested Range Not Satisfiable",
@@ -122,11 +126,11 @@ def _response(outcome: Outcome, body: bytes) -> bytes:
 
 
 def _named(headers: Pairs) -> Pairs:
-    """An HTTP app's headers as metadata."""
+    """An HTTP app's headers as metadata; one that metadata cannot hold must not cost the answer."""
     return [
         (b"dapr-" + name if name in PERMANENT else name, value)
         for name, value in headers
-        if name not in _HIDDEN and name[-4:] != b"-bin" and name[:1] != b":"
+        if name not in _HIDDEN and name[-4:] != b"-bin" and _NAME(name) and _VALUE(value)
     ]
 
 
