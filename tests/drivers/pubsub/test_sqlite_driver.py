@@ -1,6 +1,7 @@
 """pubsub.sqlite within one process: where its file lies, what it refuses, full disks and lost closes."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -15,6 +16,7 @@ from pillion.drivers.pubsub.sqlite import SqlitePubSub
 from pillion.model.pubsub import Publication, Topic, Verdict
 from pillion.plug.component import Context
 from pillion.plug.settings import read
+from pillion.testing.clock import HandClock
 from pillion.testing.conformance.pubsub import Inbox
 
 Open = Callable[..., Awaitable[SqlitePubSub]]
@@ -226,3 +228,70 @@ async def test_two_runtimes_of_one_process_share_a_broker(open_: Open) -> None:
     await two.until(lambda: len(two.got) == 9, "what the first does not hold")
     one.held.set()
     assert sorted(one.data + two.data) == [b"%d" % number for number in range(10)]
+
+
+async def test_what_a_leaving_seat_failed_goes_to_another_seat_of_its_process(open_: Open) -> None:
+    broker, leaving = await open_(backOffInitialInterval="20ms"), Inbox(lambda message: Verdict.RETRY)
+    staying = Inbox()
+    leaving.held.clear()
+    await eventually(lambda: broker._version != -1)  # its first glance, which looks at everything, is over
+    first = await broker.subscribe(Topic("t"), leaving)
+    await broker.publish(Publication("t", b"1"))
+    await leaving.until(lambda: leaving.busy == 1, "the message")
+    await broker.subscribe(Topic("t"), staying)
+    await eventually(lambda: broker._opened()._waiting == 0)  # it has looked, and found nothing
+    draining = asyncio.create_task(first.drain(5))
+    await asyncio.sleep(0)
+    leaving.held.set()
+    await draining
+    await first.close()
+    await staying.receives(b"1")
+
+
+async def test_what_waits_behind_its_key_goes_on_when_the_seat_before_it_leaves(open_: Open) -> None:
+    broker, leaving, staying = await open_(), Inbox(), Inbox()
+    leaving.held.clear()
+    await eventually(lambda: broker._version != -1)  # its first glance, which looks at everything, is over
+    first = await broker.subscribe(Topic("t", in_flight=1), leaving)
+    await broker.publish(Publication("t", b"1", order_key="k"))
+    await leaving.until(lambda: leaving.busy == 1, "the first message")
+    await broker.subscribe(Topic("t"), staying)
+    await broker.publish(Publication("t", b"2", order_key="k"))
+    await eventually(lambda: broker._opened()._waiting == 0)
+    draining = asyncio.create_task(first.drain(5))
+    await asyncio.sleep(0)
+    leaving.held.set()
+    await draining
+    await staying.receives(b"2")
+
+
+async def test_a_dead_subscriber_does_not_keep_its_group_for_ever_where_only_publishers_are_left(
+    open_: Open, tmp_path: Path
+) -> None:
+    clock = HandClock()
+    context = Context(name="pubsub", app_id="app", data_home=tmp_path, clock=clock)
+    await open_(context, retention="10s")
+    change(tmp_path / "broker.db", "INSERT INTO groups VALUES (1, 't', 'gone', 0, 0)")
+    change(tmp_path / "broker.db", "INSERT INTO subscriptions VALUES (1, 'dead', 1)")
+    change(tmp_path / "broker.db", "INSERT INTO owners VALUES ('dead', 1, 'unix:nowhere', 0)")
+    for _ in range(31):
+        await eventually(lambda: clock.sleepers == 1)
+        await clock.advance(0.5)
+    await eventually(lambda: rows(tmp_path / "broker.db", "SELECT * FROM groups") == [])
+
+
+def change(path: Path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(statement)
+        db.commit()
+
+
+async def test_who_could_not_join_holds_no_lock(open_: Open, tmp_path: Path) -> None:
+    await (await open_()).close()
+    change(
+        tmp_path / "broker.db",
+        "CREATE TRIGGER no BEFORE INSERT ON owners BEGIN SELECT RAISE(ABORT, 'no'); END",
+    )
+    with pytest.raises(Refused, match="no"):
+        await open_()
+    assert list((tmp_path / "broker.db.owners").iterdir()) == []

@@ -198,6 +198,9 @@ class SqlitePubSub(PubSub[SqlitePubSubSettings]):
         if number % LEASE == 1:
             await self._opened().write(self._mark_seen)
         if number % CLEANING == CLEANING // 2:
+            await (
+                self._release()
+            )  # also where nobody subscribes: a dead seat would keep its group's messages for ever
             await self._janitor.clean(self.context.clock.now())
         self._told(True, "")
 

@@ -30,7 +30,11 @@ class Membership:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._lock.take()
         pid = os.getpid()
-        await self._file.write(lambda db: tables.add_owner(db, self.id, pid, self._wake, now))
+        try:
+            await self._file.write(lambda db: tables.add_owner(db, self.id, pid, self._wake, now))
+        except BaseException:
+            self._lock.free(remove=True)
+            raise
 
     async def leave(self, now: float) -> None:
         try:

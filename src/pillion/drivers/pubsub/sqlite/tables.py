@@ -235,8 +235,9 @@ def turn(db: sqlite3.Connection, seat: Seat, settled: Sequence[Settled], free: i
     if len(claimed) < free:
         new, more = _claim_new(db, seat, free - len(claimed), now)
         claimed += new
-    released = any(done.verdict is Verdict.ABANDON for done in settled)
-    listeners = listeners_of_groups(db, [seat.group]) if released else []
+    # Others must hear of what failed or was freed, for their own alarms: this seat may be full, or gone, when it is due.
+    others = any(done.verdict is not Verdict.ACK for done in settled) or (settled and free <= 0)
+    listeners = listeners_of_groups(db, [seat.group]) if others else []
     return Turn(claimed, _next_due(db, seat.group), more, listeners)
 
 
