@@ -73,7 +73,7 @@ def test_what_a_caller_says_of_itself_is_replaced() -> None:
     assert caller.introduced(honest, "you") == [
         (b"x", b"1"), (b"dapr-caller-app-id", b"me"), (b"dapr-caller-namespace", b"ns"), (b"dapr-callee-app-id", b"you"),
     ]  # fmt: skip
-    addressed = dict(caller.addressed(honest, "you"))
+    addressed = dict(honest + caller.signature("you"))
     assert addressed[b"dapr-caller-app-id"] == b"me" and addressed[b"destination-app-id"] == b"you"
     assert addressed[b"forwarded"] == b"for=10.0.0.1;by=10.0.0.1;host=box"
 

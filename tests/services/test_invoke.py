@@ -29,7 +29,7 @@ class Others:
 
     async def invoke(self, address: str, *rest: Any) -> Outcome:
         self.tried.append(address)
-        self.bodies.append(rest[-1].body)
+        self.bodies.append(next(each.body for each in rest if isinstance(each, Invocation)))
         return self.does(address)
 
     async def close(self) -> None: ...
@@ -58,7 +58,7 @@ class Bench:
     async def ask(self, body: Body = b"", headers: Pairs | None = None) -> Outcome:
         """Call, turning the clock as long as somebody sleeps."""
         asked = asyncio.get_running_loop().create_task(
-            self.service.http("b", "m", "POST", "", headers or [], body)
+            self.service.http("b", "m", "POST", "", headers or [], body, "")
         )
         while not asked.done():
             await eventually(lambda: asked.done() or self.clock.sleepers)
@@ -143,7 +143,7 @@ async def test_an_unknown_verb_reaches_the_app_as_post() -> None:
 
     bench.others.invoke = note  # type: ignore[method-assign]
     for verb in ("PURGE", "TRACE", "PATCH"):
-        await bench.service.http("b", "m", verb, "", [], b"")
+        await bench.service.http("b", "m", verb, "", [], b"", "")
     assert seen == ["POST", "TRACE", "PATCH"]
 
 

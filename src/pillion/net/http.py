@@ -16,14 +16,15 @@ SMALL_BODY = 64 * 1024
 class Request:
     """One HTTP request as it came off a connection.
 
-    `target` is the raw request target (path and query, still escaped). `host` is the authority asked for.
+    `target` is the raw request target (path and query, still escaped). `host` is the authority asked for. Two requests with the
+    same `head`, where they have one, have the same headers: what is found out about them once need not be found out again.
     """
 
-    __slots__ = ("method", "target", "headers", "body", "peer", "version", "host")
+    __slots__ = ("method", "target", "headers", "body", "peer", "version", "host", "head")
 
     def __init__(
         self, method: bytes, target: bytes, headers: Headers, body: Body = b"",
-        *, peer: str = "", version: bytes = b"1.1", host: bytes = b"",
+        *, peer: str = "", version: bytes = b"1.1", host: bytes = b"", head: bytes = b"",
     ) -> None:  # fmt: skip
         self.method = method
         self.target = target
@@ -32,6 +33,7 @@ class Request:
         self.peer = peer
         self.version = version
         self.host = host
+        self.head = head
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, given in lower case."""
@@ -75,11 +77,14 @@ class HttpLimits:
 
 
 class Response:
-    """An answer as a client receives it."""
+    """An answer as a client receives it; `head` as in `Request`."""
 
-    __slots__ = ("status", "headers", "body", "reason")
+    __slots__ = ("status", "headers", "body", "reason", "head")
 
-    def __init__(self, status: int, headers: Headers, body: Body, reason: bytes = b"") -> None:
+    def __init__(
+        self, status: int, headers: Headers, body: Body, reason: bytes = b"", head: bytes = b""
+    ) -> None:
+        self.head = head
         self.status = status
         self.headers = headers
         self.body = body

@@ -5,6 +5,7 @@ import ssl
 
 from pillion.net.http import Headers, Response
 from pillion.net.http1.client import ClientConnection
+from pillion.net.http1.familiar import Answered, Familiar
 from pillion.net.http1.heads import Blocks
 from pillion.net.wheel import Wheel
 from pillion.toolbox.stream import Body, Stream, discard
@@ -48,6 +49,7 @@ class Http1Client:
         self._connect_timeout = connect_timeout
         self._authority = _authority(host, port, secure=tls is not None)
         self._blocks = Blocks()
+        self._familiar: Familiar[Answered] = Familiar()
         self._idle: list[ClientConnection] = []
         self._closed = False
 
@@ -166,7 +168,9 @@ class Http1Client:
 
     def _make(self) -> ClientConnection:
         assert self._wheel is not None
-        return ClientConnection(self._authority, self._blocks, self._wheel, self._free, self._lost)
+        return ClientConnection(
+            self._authority, self._blocks, self._familiar, self._wheel, self._free, self._lost
+        )
 
 
 async def _in_time(answer: asyncio.Future[Response], deadline: float) -> Response:

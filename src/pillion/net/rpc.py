@@ -1,5 +1,6 @@
 """The words every gRPC transport shares: status codes, calls as a server sees them, calls as a client makes them."""
 
+import asyncio
 import enum
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -207,9 +208,10 @@ class ClientCall(Protocol):
 
 
 class LaneAsked(ClientCall, Protocol):
-    """A call asked in the lane. `by_lane`, once it ended: what `receive` gives is the answer to it, and not a message of gRPC's."""
+    """A call asked in the lane."""
 
-    by_lane: bool
+    whole: "asyncio.Future[bytes | None]"
+    """Its answer in one frame; None once an answer begins as one of gRPC's, to be received. Raises RpcError."""
 
 
 class Channel(Protocol):
@@ -237,8 +239,8 @@ class Channel(Protocol):
         """The server takes small calls in one frame, and has room now."""
         ...
 
-    def lane(self, message: bytes, *, timeout: float | None = None) -> LaneAsked | None:
-        """Ask in one frame, where the channel `has_lane`; None otherwise. `message` has at most `LANE_BYTES`."""
+    def lane(self, message: bytes, *, timeout: float | None = None) -> LaneAsked:
+        """Ask in one frame; only where the channel `has_lane`. `message` has at most `LANE_BYTES`."""
         ...
 
     async def close(self) -> None:

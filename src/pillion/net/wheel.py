@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 TICK = 0.5
+_NEVER = float("inf")
 
 
 class Watch:
@@ -12,20 +13,20 @@ class Watch:
     Moving it later costs one assignment; it fires up to a tick late, never early.
     """
 
-    __slots__ = ("_wheel", "_tell", "_due", "_turn")
+    __slots__ = ("_wheel", "_tell", "_due", "_turn", "_seen_at")
 
     def __init__(self, wheel: "Wheel", tell: Callable[[], None]) -> None:
         self._wheel = wheel
         self._tell: Callable[[], None] | None = tell
         self._due = 0.0
         self._turn = 0  # the turn at which the wheel will look at us; 0 is never
+        self._seen_at = _NEVER  # when that is
 
     def set(self, seconds: float) -> None:
         """Fire once, `seconds` from now, unless moved or turned off before."""
-        wheel = self._wheel
-        self._due = due = wheel.time() + seconds
-        if self._tell is not None and (not self._turn or due < wheel.start(self._turn)):
-            wheel.place(self)
+        self._due = due = self._wheel.time() + seconds
+        if due < self._seen_at and self._tell is not None:
+            self._wheel.place(self)
 
     def off(self) -> None:
         """Do not fire until set again."""
@@ -64,7 +65,8 @@ class Wheel:
         """Look at the watch in the first turn after it is due."""
         self._drop(watch)
         turn = int((watch._due - self._zero) / self._tick) + 1
-        watch._turn = max(turn, self._last + 1)
+        watch._turn = turn = max(turn, self._last + 1)
+        watch._seen_at = self.start(turn)
         self._turns.setdefault(watch._turn, set()).add(watch)
         if self._timer is None:
             self._last = self._now()
@@ -100,6 +102,7 @@ class Wheel:
 
     def _look(self, watch: Watch) -> None:
         watch._turn = 0
+        watch._seen_at = _NEVER
         if not watch._due or watch._tell is None:
             return
         if watch._due > self._loop.time():

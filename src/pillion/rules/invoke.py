@@ -10,6 +10,7 @@ from pillion.toolbox.hops import HOP_BY_HOP, named_by_connection
 from pillion.toolbox.lazily import dataclass
 
 _FORBIDDEN: Final = re.compile(r"[#?\x00-\x1f\x7f]").search
+_UNUSUAL: Final = re.compile(r"[#?\x00-\x1f\x7f]|//|/\.|/\Z|\A[./]").search
 _UNSENDABLE: Final = re.compile(r"[^\x21-\x7e]").search
 _QUERY_SAFE: Final = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _STATUS_OF_CODE: Final = (200, 408, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401)
@@ -54,11 +55,11 @@ def method(path: str) -> str:
 
 def checked(text: str) -> str:
     """A method, cleaned. Raises InvalidMethod for `#`, `?` and control characters, which could change what is called."""
+    if _UNUSUAL(text) is None:
+        return text
     if _FORBIDDEN(text) is not None:
         raise InvalidMethod(f'invalid method: method contains forbidden character: "{text}"')
-    if "//" in text or "/." in text or text.endswith("/") or text.startswith((".", "/")):
-        text = posixpath.normpath("/" + text).lstrip("/")
-    return text
+    return posixpath.normpath("/" + text).lstrip("/")
 
 
 def query(text: str) -> str:
@@ -112,12 +113,11 @@ class Caller:
     host: bytes
     address: bytes
 
-    def addressed(self, headers: Pairs, callee: str) -> Pairs:
-        """The headers of a call to another sidecar: the caller's, then ours, the forwarding trail appended."""
+    def signature(self, callee: str) -> Pairs:
+        """What we add to the headers of a call to another sidecar: who calls whom, and the forwarding trail."""
         target = callee.encode()
         forwarding = b"for=%b;by=%b;host=%b" % (self.address, self.address, self.host)
         return [
-            *headers,
             (b"dapr-caller-app-id", self.app_id),
             (b"dapr-caller-namespace", self.namespace),
             (b"dapr-callee-app-id", target),

@@ -23,6 +23,8 @@ RETRIES: Final = 3
 REPLAYABLE: Final = 1024 * 1024
 """A body announced no longer than this is kept until the call is answered, so that it can be sent again."""
 
+_MOST_SIGNATURES: Final = 1024
+
 _VERBS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 _UNHEALTHY = "rpc error: code = Internal desc = app is not in a healthy state"
 _INVALID = "rpc error: code = InvalidArgument desc = "
@@ -97,6 +99,7 @@ class InvokeService:
         self._telemetry = telemetry
         self._admits = admits
         self._clock = clock or SystemClock()
+        self._signatures: dict[str, Pairs] = {}
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Carry a call of our own app. `invocation.app_id` is the target as it was written."""
@@ -138,11 +141,12 @@ class InvokeService:
         query: str,
         headers: Pairs,
         body: Body,
+        content_type: str,
         *,
         deadline: float | None = None,
         trace: str = "",
     ) -> Outcome:
-        """A call that came in over HTTP: `path` is the method as it stood in the URL, still escaped.
+        """A call that came in over HTTP: `path` is the method as it stood in the URL, still escaped; `headers` are `travelling`.
 
         The answer's headers are ready to be sent on: hop-by-hop ones are gone.
         """
@@ -153,9 +157,8 @@ class InvokeService:
             raise ApiError(DIRECT_INVOKE, app_id=asked, why=f"{_INVALID}{error}") from error
         if verb not in _VERBS:
             verb = "POST"
-        content_type = _first(headers, b"content-type")
         invocation = Invocation(
-            asked, method, verb, rules.forwarded(headers), body,
+            asked, method, verb, headers, body,
             query=query, content_type=content_type, deadline=deadline, trace=trace,
         )  # fmt: skip
         outcome = await self.invoke(invocation)
@@ -166,7 +169,7 @@ class InvokeService:
         """A call from another sidecar for our app. Raises NotReachable, Denied, AppUnreachable, MethodError."""
         invocation.method = rules.checked(invocation.method)
         invocation.query = rules.query(invocation.query)
-        caller = _first(invocation.headers, b"dapr-caller-app-id")
+        caller = dict(reversed(invocation.headers)).get(b"dapr-caller-app-id", b"").decode("latin-1")
         self._telemetry.invocation_received(caller)
         if self._admits is not None and not self._admits(invocation):
             discard(invocation.body)
@@ -206,7 +209,7 @@ class InvokeService:
     async def _remote(self, whom: Target, invocation: Invocation) -> Outcome:
         if invocation.from_grpc:
             invocation.headers = rules.unspoofed(invocation.headers)
-        invocation.headers = self._caller.addressed(invocation.headers, whom.app_id)
+        invocation.headers = invocation.headers + self._signature(whom.app_id)
         body = invocation.body
         if isinstance(body, Stream) and body.length is not None and body.length <= REPLAYABLE:
             invocation.body = await whole(body)
@@ -233,7 +236,8 @@ class InvokeService:
         After any other failure the call may have reached an app: it goes out again only in the next round, as on Dapr.
         """
         last: PeerUnreachable | None = None
-        for address in await self._found(whom):
+        addresses = self._names.known(whom.app_id, whom.namespace)
+        for address in addresses or await self._found(whom):
             try:
                 return await self._peers.invoke(address, invocation)
             except PeerUnreachable as error:
@@ -243,11 +247,24 @@ class InvokeService:
                 self._names.drop(whom.app_id, whom.namespace, address)
         raise last or PeerUnreachable("no sidecar took the call")
 
+    def _signature(self, callee: str) -> Pairs:
+        found = self._signatures.get(callee)
+        if found is None:
+            if len(self._signatures) >= _MOST_SIGNATURES:
+                self._signatures.clear()
+            found = self._signatures[callee] = self._caller.signature(callee)
+        return found
+
     async def _found(self, whom: Target) -> list[str]:
         addresses = await self._names.addresses(whom.app_id, whom.namespace)
         if not addresses:
             raise NotReachable("no host found with the given ID")
         return addresses
+
+
+def travelling(headers: Pairs) -> Pairs:
+    """Those of an HTTP caller's headers that go along with its call."""
+    return rules.forwarded(headers)
 
 
 class Denied(Exception):
@@ -262,10 +279,3 @@ def http_status(outcome: Outcome) -> int:
 def grpc_code(outcome: Outcome) -> int:
     """The gRPC code of an answer, an HTTP status mapped."""
     return rules.code_of(outcome.status) if outcome.is_http else outcome.status
-
-
-def _first(headers: Pairs, name: bytes) -> str:
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1")
-    return ""

@@ -44,16 +44,24 @@ class Resolver:
 
     async def addresses(self, app_id: str, namespace: str) -> list[str]:
         """`host:port` of the app's sidecars, the one whose turn it is first; empty when nobody knows the app."""
+        found = self.known(app_id, namespace)
+        if found is None:
+            found = _turned(await tasked(self._ask(app_id, namespace)))
+        return found
+
+    def known(self, app_id: str, namespace: str) -> list[str] | None:
+        """The same without waiting; None where somebody must be asked first."""
         known = self._known.get((app_id, namespace))
-        now = self._clock.monotonic()
-        if known is None or not known.addresses or now - known.at > STALE:
-            known = await tasked(self._ask(app_id, namespace))
-        elif now - known.at > FRESH and not known.asking:
-            known.asking = True
-            self._crew.start(self._refresh(app_id, namespace), f"look for {app_id}")
-        known.turn += 1
-        at = known.turn % len(known.addresses) if known.addresses else 0
-        return known.addresses[at:] + known.addresses[:at] if at else known.addresses
+        if known is None or not known.addresses:
+            return None
+        age = self._clock.monotonic() - known.at
+        if age > FRESH:
+            if age > STALE:
+                return None
+            if not known.asking:
+                known.asking = True
+                self._crew.start(self._refresh(app_id, namespace), f"look for {app_id}")
+        return known.addresses if len(known.addresses) == 1 else _turned(known)
 
     def drop(self, app_id: str, namespace: str, address: str) -> None:
         """Nobody listens at this address any more."""
@@ -101,3 +109,10 @@ class Resolver:
             if found:
                 return found
         return []
+
+
+def _turned(known: _Known) -> list[str]:
+    """The addresses, the next in turn first."""
+    known.turn += 1
+    at = known.turn % len(known.addresses) if known.addresses else 0
+    return known.addresses[at:] + known.addresses[:at] if at else known.addresses

@@ -70,6 +70,7 @@ class HttpApp:
         self._own_id = (b"dapr-app-id", app_id.encode())
         self._options_timeout = options_timeout
         self._known: dict[tuple[object, ...], tuple[Headers, bool]] = {}
+        self._answers: dict[bytes, tuple[Pairs, str, bool, bool]] = {}
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """See `App.invoke`. Bodies stream both ways; gzip that the caller did not ask for is undone."""
@@ -86,7 +87,7 @@ class HttpApp:
         except BaseException:
             self._slots.give()
             raise
-        headers, content_type, packed = _kept(answer.headers, unpack=unpack, announced=verb == "HEAD")
+        headers, content_type, packed = self._of_answer(answer, unpack, verb)
         body = answer.body
         if isinstance(body, bytes) and not packed:
             self._slots.give()
@@ -249,6 +250,18 @@ class HttpApp:
             self._telemetry.http_called(
                 verb, path, status, time.perf_counter() - started, _size(body), received
             )
+
+    def _of_answer(self, answer: Response, unpack: bool, verb: str) -> tuple[Pairs, str, bool]:
+        """See `_kept`; what is found out about a head is remembered."""
+        if not answer.head:
+            return _kept(answer.headers, unpack=unpack, announced=verb == "HEAD")
+        known = self._answers.get(answer.head)
+        if known is None or known[2] is not unpack:
+            if len(self._answers) >= _MOST_KNOWN:
+                self._answers.clear()
+            kept, content_type, packed = _kept(answer.headers, unpack=unpack, announced=False)
+            known = self._answers[answer.head] = (kept, content_type, unpack, packed)
+        return known[0].copy(), known[1], known[3]
 
     def _fields(self, invocation: Invocation) -> tuple[Headers, bool]:
         """The request's headers, and whether gzip was asked for by us rather than by the caller.

@@ -12,12 +12,15 @@ from pillion.edge.http.api import Ask, Reply
 from pillion.edge.render import JSON_TYPE
 from pillion.model.errors import DIRECT_INVOKE, DIRECT_INVOKE_NO_APP, ApiError
 from pillion.model.invoke import Outcome, Pairs
-from pillion.services.invoke import InvokeService, http_status
+from pillion.net.http import Request
+from pillion.services.invoke import InvokeService, http_status, travelling
 from pillion.toolbox.stream import Body, BodyTooLarge, Stream, discard, whole
 from pillion.wire.errors import status_json
 
 _PREFIX: Final = "/v1.0/invoke/"
 _TEXT: Final = b"text/plain; charset=utf-8"
+_MOST_KNOWN: Final = 1024
+_LONGEST_KNOWN: Final = 256
 _SNIFFED: Final = 512
 _MARKUP: Final = (
     b"<!doctype html",
@@ -39,27 +42,70 @@ _MAGIC: Final = (
 
 
 class Invocations:
-    """Reads whom a request is for, in the order Dapr looks: `dapr-app-id`, basic credentials, the path."""
+    """Reads whom a request is for, in the order Dapr looks: `dapr-app-id`, basic credentials, the path.
+
+    What the headers and the path of a request say is remembered for its equals, in bounded number.
+    """
 
     def __init__(self, service: InvokeService, *, allowed: bool = True) -> None:
         self._service = service
         self._allowed = allowed
+        self._heads: dict[bytes, _Said] = {}
+        self._paths: dict[bytes, tuple[str, str]] = {}
 
     async def fallback(self, ask: Ask) -> Reply:
         """The operation of everything that is no other route's."""
-        found = _addressee(ask) if self._allowed else None
-        if found is None:
+        if not self._allowed:
             raise ApiError(DIRECT_INVOKE_NO_APP)
-        app_id, path = found
         request = ask.request
+        said = self._heads.get(request.head) or self._said(request)
+        if said.app_id:
+            app_id, path = said.app_id, ask.path.lstrip("/")
+        else:
+            app_id, path = self._paths.get(request.target) or self._addressee(ask)
+        call = ask.call
         try:
             outcome = await self._service.http(
-                app_id, path, request.method.decode("latin-1"), ask.query, request.headers, request.body,
-                deadline=ask.call.deadline, trace=ask.call.trace,
+                app_id, path, request.method.decode("latin-1"), ask.query, said.headers.copy(), request.body,
+                said.content_type, deadline=call.deadline, trace=call.trace,
             )  # fmt: skip
         except BodyTooLarge as error:
             raise ApiError(DIRECT_INVOKE, app_id=app_id, why=str(error)) from error
         return await rendered(outcome)
+
+    def _said(self, request: Request) -> "_Said":
+        first = dict(reversed(request.headers))
+        app_id = first.get(b"dapr-app-id", b"").decode("latin-1") or _credentials(
+            first.get(b"authorization", b"")
+        )
+        said = _Said(app_id, travelling(request.headers), first.get(b"content-type", b"").decode("latin-1"))
+        if request.head:
+            if len(self._heads) >= _MOST_KNOWN:
+                self._heads.clear()
+            self._heads[request.head] = said
+        return said
+
+    def _addressee(self, ask: Ask) -> tuple[str, str]:
+        """App id and method as they stand in the path. Raises ApiError for a path that names no app."""
+        found, target = _in_path(ask), ask.request.target
+        if found is None:
+            raise ApiError(DIRECT_INVOKE_NO_APP)
+        if len(target) <= _LONGEST_KNOWN:
+            if len(self._paths) >= _MOST_KNOWN:
+                self._paths.clear()
+            self._paths[target] = found
+        return found
+
+
+class _Said:
+    """What a request's headers say: the app they name (""), those that travel on, the content type."""
+
+    __slots__ = ("app_id", "headers", "content_type")
+
+    def __init__(self, app_id: str, headers: Pairs, content_type: str) -> None:
+        self.app_id = app_id
+        self.headers = headers
+        self.content_type = content_type
 
 
 async def rendered(outcome: Outcome) -> Reply:
@@ -103,17 +149,8 @@ def _http(outcome: Outcome) -> Reply:
     return Reply(status, headers, body)
 
 
-def _addressee(ask: Ask) -> tuple[str, str] | None:
-    """App id and method as written, None when the request names no app."""
-    app_id = authorization = b""
-    for name, value in ask.request.headers:
-        if name == b"dapr-app-id":
-            app_id = app_id or value
-        elif name == b"authorization":
-            authorization = authorization or value
-    found = app_id.decode("latin-1") or (_credentials(authorization) if authorization else "")
-    if found:
-        return found, ask.path.lstrip("/")
+def _in_path(ask: Ask) -> tuple[str, str] | None:
+    """App id and method as written, None when the path names no app."""
     path = ask.path
     if not path.startswith(_PREFIX):
         return None

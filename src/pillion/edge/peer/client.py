@@ -35,7 +35,7 @@ class PeerCalls:
 
     def __init__(self, links: Links) -> None:
         self.codec = Codec()
-        self.small = Lane()
+        self._lane = Lane()
         self.crew = Crew("calls to sidecars")
         self._links = links
         self._unary: set[str] = set()
@@ -43,11 +43,11 @@ class PeerCalls:
     async def invoke(self, address: str, invocation: Invocation) -> Outcome:
         """See `Peers.invoke`."""
         link = self._links.take(address)
+        asked = self._ask(link, invocation)
+        if asked is not None:
+            return await self._asked(asked, address, link, invocation)
         call = _Call(self, address, link, invocation)
         try:
-            asked = call.ask()
-            if asked is not None:
-                return await call.small(asked)
             if address in self._unary:
                 return await call.unary()
             return await call.streamed()
@@ -59,6 +59,42 @@ class PeerCalls:
         """See `Peers.close`."""
         await self.crew.close()
         await self._links.close()
+
+    def _ask(self, link: Link, invocation: Invocation) -> LaneAsked | None:
+        """Send a call that fits one frame in one, where the sidecar takes that."""
+        body, channel = invocation.body, link.channel
+        if isinstance(body, Stream) or len(body) > LANE_BYTES or not channel.has_lane:
+            return None
+        message = self._lane.request(invocation, body)
+        if message is None or len(message) > LANE_BYTES:
+            return None
+        return channel.lane(message, timeout=_left(invocation))
+
+    async def _asked(self, asked: LaneAsked, address: str, link: Link, invocation: Invocation) -> Outcome:
+        """The answer to a call in one frame: in one too, or as one of gRPC's."""
+        try:
+            answer = await asked.whole
+            if answer is not None:
+                outcome = self._lane.read_answer(answer)
+                self._links.give(link)
+                return outcome
+        except RpcError as error:
+            call = _Call(self, address, link, invocation)
+            call.over()
+            raise call.failed(error) from error
+        except Malformed as error:
+            self._links.give(link)
+            raise PeerFailed(Code.INTERNAL, str(error), phrase(Code.INTERNAL, str(error))) from error
+        except BaseException:
+            asked.cancel()
+            self._links.give(link)
+            raise
+        call = _Call(self, address, link, invocation)
+        try:
+            return await call.answered(asked)
+        except BaseException:
+            call.over()
+            raise
 
     def speaks_no_streams(self, address: str) -> None:
         """The sidecar there is of a version before streams; remembered."""
@@ -101,35 +137,16 @@ class _Call:
         self._trouble: Exception | None = None  # what went wrong with the body we send
         self._held = True
 
-    def ask(self) -> LaneAsked | None:
-        """Send a call that fits one frame in one, where the sidecar takes that."""
-        invocation = self._invocation
-        body = invocation.body
-        channel = self._link.channel
-        if not channel.has_lane or isinstance(body, Stream) or len(body) > LANE_BYTES:
-            return None
-        message = self._peers.small.request(invocation, body)
-        if message is None or len(message) > LANE_BYTES:
-            return None
-        call = self._call = channel.lane(message, timeout=_left(invocation))
-        return call
-
-    async def small(self, call: LaneAsked) -> Outcome:
-        """The answer to a call in one frame: in one too, or as `streamed` has it."""
+    async def answered(self, call: ClientCall) -> Outcome:
+        """What comes back on a call that was sent whole."""
+        self._call = call
         try:
             message = await call.receive()
-            if message is not None and call.ended and not call.by_lane:
-                await call.receive()
+            if message is not None and call.ended:
+                await call.receive()  # does not wait; raises where the end is not OK
         except RpcError as error:
-            raise self._failed(error) from error
-        if not call.by_lane or message is None:
-            return await self._answer(call, message)
-        try:
-            outcome = self._peers.small.read_answer(message)
-        except Malformed as error:
-            raise PeerFailed(Code.INTERNAL, str(error), phrase(Code.INTERNAL, str(error))) from error
-        self.over()
-        return outcome
+            raise self.failed(error) from error
+        return await self._answer(call, message)
 
     async def streamed(self) -> Outcome:
         """CallLocalStream."""
@@ -153,7 +170,7 @@ class _Call:
                 self._peers.speaks_no_streams(self._address)
                 self._end_pump()
                 return await self.unary()
-            raise self._failed(error) from error
+            raise self.failed(error) from error
         return await self._answer(call, message)
 
     async def unary(self) -> Outcome:
@@ -165,7 +182,7 @@ class _Call:
                 CALL_LOCAL, message, _transport(invocation), timeout=_left(invocation)
             )
         except RpcError as error:
-            raise self._failed(error) from error
+            raise self.failed(error) from error
         try:
             outcome, body = codec.read_response(reply.message)
         except (Malformed, UnicodeDecodeError) as error:
@@ -197,7 +214,7 @@ class _Call:
                 # No connection, so nothing was sent: the next address costs nothing to try.
                 self._peers.drop(self._address, self._link)
                 raise PeerUnreachable(phrase(error.code, error.message), refused=True) from error
-            raise self._failed(error) from error
+            raise self.failed(error) from error
         self._call = call
         return call
 
@@ -224,7 +241,7 @@ class _Call:
         elif feed.error is None:
             outcome.body = await whole(feed.stream)  # it had come after all
         elif isinstance(feed.error, RpcError):
-            raise self._failed(feed.error) from feed.error
+            raise self.failed(feed.error) from feed.error
         else:
             raise PeerFailed(Code.INTERNAL, str(feed.error), phrase(Code.INTERNAL, str(feed.error)))
 
@@ -249,7 +266,7 @@ class _Call:
                 self._pump.cancel()
             self._pump = None
 
-    def _failed(self, error: RpcError) -> Exception:
+    def failed(self, error: RpcError) -> Exception:
         """What a status other than OK means: nobody answered, or the sidecar itself did."""
         if isinstance(self._trouble, BodyTooLarge):
             return self._trouble

@@ -31,31 +31,27 @@ class AskedCall(Exchange):
     A unary call is told its whole answer through `answer`; a streaming one collects messages for whoever receives.
     """
 
-    __slots__ = (
-        "_channel", "_assembly", "_encoding", "_queue", "_queued", "_withheld", "_reader", "_writer", "_initial", "_opened",
-        "_trailers", "_error", "_done", "_timer", "_deadline", "answer", "in_lane", "by_lane",
-    )  # fmt: skip
+    __slots__ = ("_channel", "_queue", "_opened", "_done")
+
+    _assembly: Assembly | None = None
+    _encoding = b""
+    _queued = 0
+    _withheld = 0
+    _reader: "asyncio.Future[None] | None" = None
+    _writer: "asyncio.Future[None] | None" = None
+    _initial: Metadata | None = None
+    _trailers: Metadata | None = None
+    _error: RpcError | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _deadline = 0.0
+    answer: "asyncio.Future[bytes] | None" = None
 
     def __init__(self, channel: "GrpcChannel", connection: ClientConnection) -> None:
         super().__init__(connection, connection.next_sid())
         connection.streams[self.sid] = self
         self._channel = channel
-        self._assembly: Assembly | None = None
-        self._encoding = b""
         self._queue: deque[bytes] = deque()
-        self._queued = self._withheld = 0
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
-        self._initial: Metadata = []
-        self._opened = False
-        self._trailers: Metadata = []
-        self._error: RpcError | None = None
-        self._done = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
-        self.answer: asyncio.Future[bytes] | None = None
-        self.in_lane = False  # asked in the lane
-        self.by_lane = False
+        self._opened = self._done = False
 
     # What comes in.
 
@@ -98,15 +94,7 @@ class AskedCall(Exchange):
     def trailed(self, trailers: Trailers) -> None:
         end = closing(trailers)
         self._trailers = end.metadata
-        self._conclude(None if end.code == Code.OK else end.error(self._initial))
-
-    def laned(self, payload: bytes) -> None:
-        if not self.in_lane:
-            super().laned(payload)
-        self._opened = self.by_lane = True
-        self._queue.append(payload)
-        self._queued = len(payload)
-        self._conclude(None)
+        self._conclude(None if end.code == Code.OK else end.error(self._initial or []))
 
     def cut(self, code: int, text: str, *, remote: bool) -> None:
         if (
@@ -247,10 +235,10 @@ class AskedCall(Exchange):
             await self._reader
         if not self._opened and self._error is not None:
             raise self._error
-        return self._initial
+        return self._initial or []
 
     def trailers(self) -> Metadata:
-        return self._trailers
+        return self._trailers or []
 
     def cancel(self) -> None:
         if not self._done:
@@ -262,7 +250,36 @@ class AskedCall(Exchange):
             raise self._error or RpcError(Code.INTERNAL, "the call is over")
 
 
+class LaneAsked(AskedCall):
+    """A call of ours in the lane (`net.rpc.LaneAsked`)."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self, channel: "GrpcChannel", connection: ClientConnection) -> None:
+        super().__init__(channel, connection)
+        self.local_closed = True
+        self.whole: asyncio.Future[bytes | None] = connection.loop.create_future()
+
+    def laned(self, payload: bytes) -> None:
+        self._done = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.whole.done():
+            self.whole.set_result(payload)
+
+    def _wake(self) -> None:
+        """Something else than a whole answer came, or nothing will."""
+        super()._wake()
+        if self.whole.done():
+            return
+        if self._error is not None and not self._queue:
+            self.whole.set_exception(self._error)
+        else:
+            self.whole.set_result(None)
+
+
 _LANE_FLAGS = bytes((LANE, END_STREAM))
+_NO_TIMEOUT = b"\0\0\0\0"
 
 AGAIN = (0.0, 0.005, 0.02, 0.08)
 """Waits before a call the server never looked at is made again."""
@@ -364,26 +381,27 @@ class GrpcChannel:
     def has_lane(self) -> bool:
         """See `Channel`."""
         connection = self._line.ready
+        if connection is None:
+            return False
+        settings = connection.settings
         return (
-            connection is not None
-            and connection.settings.lane
-            and connection.usable
-            and not connection.full
+            settings.lane
             and not connection.paused
+            and len(connection.streams) < settings.max_streams
+            and connection.usable
         )
 
-    def lane(self, message: bytes, *, timeout: float | None = None) -> AskedCall | None:
+    def lane(self, message: bytes, *, timeout: float | None = None) -> LaneAsked:
         """Ask in the lane; see `Channel`."""
         connection = self._line.ready
-        if connection is None or not self.has_lane:
-            return None
-        allowed = b"\0\0\0\0"
-        if timeout is not None:
+        if connection is None:
+            raise RpcError(Code.UNAVAILABLE, "no connection")
+        call = LaneAsked(self, connection)
+        if timeout is None:
+            allowed = _NO_TIMEOUT
+        else:
             allowed = max(1, min(int(timeout * 1000), 2**32 - 1)).to_bytes(4, "big")
-        call = AskedCall(self, connection)
-        if timeout is not None:
             call.expire_at(connection.loop.time() + timeout)
-        call.in_lane = call.local_closed = True
         connection.out += (
             (len(message) + 4).to_bytes(3, "big"), _LANE_FLAGS, call.sid.to_bytes(4, "big"), allowed, message,
         )  # fmt: skip
@@ -436,7 +454,7 @@ class GrpcChannel:
         answer = call.answer = loop.create_future()
         call.send_data(prefixed(message), end=True)
         try:
-            return Reply(await answer, call._initial, call._trailers)
+            return Reply(await answer, call._initial or [], call._trailers or [])
         except asyncio.CancelledError:
             call.answer = None
             call.cancel()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import httptools
 
 from pillion.net.http import SMALL_BODY, Headers, Response
+from pillion.net.http1.familiar import BREAK, Answered, Familiar
 from pillion.net.http1.flow import Link, Outflow
 from pillion.net.http1.heads import Blocks
 from pillion.net.wheel import Wheel
@@ -26,7 +27,7 @@ class ClientConnection(Link):
     """
 
     __slots__ = (
-        "_loop", "_parser", "_blocks", "_host", "_free", "_lost", "_waiter", "_answer", "_headers", "_noted", "_reason",
+        "_loop", "_parser", "_blocks", "_familiar", "_host", "_free", "_lost", "_waiter", "_answer", "_headers", "_noted", "_reason",
         "_head_only", "_interim", "_keep", "_sent", "_complete", "_carried", "_watch", "_failure", "touched",
     )  # fmt: skip
 
@@ -34,6 +35,7 @@ class ClientConnection(Link):
         self,
         host: bytes,
         blocks: Blocks,
+        familiar: Familiar[Answered],
         wheel: Wheel,
         free: Callable[["ClientConnection"], None],
         lost: Callable[["ClientConnection"], None],
@@ -42,6 +44,7 @@ class ClientConnection(Link):
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._blocks = blocks
+        self._familiar = familiar
         self._host = host
         self._free = free
         self._lost = lost
@@ -141,6 +144,9 @@ class ClientConnection(Link):
 
     def data_received(self, data: bytes) -> None:
         self.touched = True
+        fresh = self._answer is None and not (self._carried or self._complete or self._head_only)
+        if fresh and self._took_familiar(data):
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -151,9 +157,42 @@ class ClientConnection(Link):
         if self._failure is not None:
             self._fail(self._failure)
         elif self._complete:
+            if fresh:
+                self._remember(data)
             self._recycle()
         else:
             self._unfinished(len(data))
+
+    def _took_familiar(self, data: bytes) -> bool:
+        """Take an answer whose head is known, if it is here whole; the parser does not see it."""
+        end = data.find(BREAK)
+        known = self._familiar.of(data[:end])
+        behind = end + 4
+        if known is None or len(data) - behind != known.length or end < 0:
+            return False
+        waiter, self._waiter = self._waiter, None
+        if waiter is None:
+            return False
+        if not waiter.done():
+            body = data[behind:]
+            waiter.set_result(Response(known.status, known.headers.copy(), body, known.reason, known.head))
+        self._keep = True
+        self._recycle()
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Know the head of the answer that these bytes were, if it was a plain one."""
+        answer, noted = self._answer, self._noted
+        if answer is None or not self._keep or not isinstance(answer.body, bytes):
+            return
+        length = len(answer.body)
+        bodiless = answer.status in (204, 304)
+        announced = int(noted.get(b"content-length", 0 if bodiless else -1))
+        end = data.find(BREAK)
+        if announced == length == len(data) - end - len(BREAK) and b"transfer-encoding" not in noted:
+            head = data[:end]
+            known = Answered(head, answer.status, answer.reason, answer.headers.copy(), length)
+            self._familiar.keep(head, known)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None

@@ -10,6 +10,7 @@ from typing import Protocol
 import httptools
 
 from pillion.net.http import SMALL_BODY, Headers, HttpHandler, HttpLimits, Request
+from pillion.net.http1.familiar import BREAK, Asked, Familiar, request_line
 from pillion.net.http1.flow import Link, Outflow
 from pillion.net.http1.heads import Blocks, StatusLines, bare
 from pillion.net.wheel import Wheel
@@ -36,6 +37,7 @@ _NOTED = frozenset(
         b"http2-settings",
     )
 )
+_PLAIN_NOTED = frozenset((b"host", b"content-length"))
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _UPGRADING = frozenset((b"upgrade", b"connection", b"http2-settings"))
 _BODYLESS = frozenset((204, 304))
@@ -67,6 +69,7 @@ class Site:
         self.wheel = wheel
         self.http2 = http2 if limits.h2c else None
         self.blocks = Blocks()
+        self.familiar: Familiar[Asked] = Familiar()
         self.status = StatusLines()
         self.connections: set[ServerConnection] = set()
         self.on_takeover: Callable[[asyncio.Transport, asyncio.Protocol], None] | None = None
@@ -187,10 +190,11 @@ class ServerConnection(Link):
             data = self._opening(data)
             if not data:
                 return
-        self._measured = self._carried + len(data) > self._site.limits.header_bytes
-        self._feed(data)
-        if self._in_head or self._receiving is not None:
-            self._unfinished(len(data))
+        if self._in_head or self._carried or self._receiving is not None:
+            self._read(data)
+        elif not self._took_familiar(data):
+            self._read(data)
+            self._remember(data)
         if self._queue and self._current is None:
             self._serve()
 
@@ -240,6 +244,57 @@ class ServerConnection(Link):
             self._transport.abort()
 
     # Reading.
+
+    def _read(self, data: bytes) -> None:
+        self._measured = self._carried + len(data) > self._site.limits.header_bytes
+        self._feed(data)
+        if self._in_head or self._receiving is not None:
+            self._unfinished(len(data))
+
+    def _took_familiar(self, data: bytes) -> bool:
+        """Take a request whose fields are known, if it is here whole and alone; the parser does not see it."""
+        start, end = data.find(b"\r\n"), data.find(BREAK)
+        site = self._site
+        known = site.familiar.of(data[start:end])
+        behind = end + 4
+        if known is None or len(data) - behind != known.length:
+            return False
+        line = request_line(data, 0, start)
+        if line is None or not start <= end <= site.limits.header_bytes:
+            return False
+        method, target = line.groups()
+        exchange = Exchange(self, method, True)
+        exchange.complete = True
+        exchange.request = Request(
+            method,
+            target,
+            known.headers.copy(),
+            data[behind:],
+            peer=self._peer,
+            host=known.host,
+            head=known.head,
+        )
+        self._queue.append(exchange)
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Know the fields of the request that these bytes were, if they were one, and a plain one."""
+        queue, noted = self._queue, self._noted
+        if len(queue) != 1 or not noted.keys() <= _PLAIN_NOTED or self._stage != Stage.OPEN or self._fault:
+            return
+        exchange = queue[0]
+        request, host = exchange.request, noted.get(b"host")
+        if request is None or not exchange.complete or not exchange.keep or exchange.old or not host:
+            return
+        start, end = data.find(b"\r\n"), data.find(BREAK)
+        body = request.body
+        if (
+            isinstance(body, bytes)
+            and len(data) - end - len(BREAK) == len(body) == int(noted.get(b"content-length", 0))
+            and request_line(data, 0, start)
+        ):
+            head = data[start:end]
+            self._site.familiar.keep(head, Asked(head, request.headers.copy(), host, len(body)))
 
     def _opening(self, data: bytes) -> bytes:
         """What of the first bytes is for HTTP/1.1; nothing while that is not known, or when nobody listens any more."""
