@@ -161,8 +161,8 @@ def test_a_sidecar_over_unix_sockets_is_listed_and_called(desk: Desk) -> None:
     words = ("--app-id", "desk-unix", "-p", str(free_port()), "-u", str(sockets), "--", "python3", "app.py")
     run = desk.run(*words)
     desk.ready(run, "desk-unix", by_port=False)
-    called = desk.say("invoke", "-a", "desk-unix", "-m", "hello", "-u", str(sockets))
-    assert called.stdout.startswith("you said ")
+    call = ("invoke", "-a", "desk-unix", "-m", "hello", "-u", str(sockets))
+    until(lambda: desk.say(*call).stdout.startswith("you said "), why="the app listens and is called")
 
 
 @pytest.mark.timeout(60)

@@ -28,9 +28,9 @@ def thawed() -> Iterator[None]:
 def test_the_runtime_before_a_restart_is_collected() -> None:
     runtime = Runtime()
     gone = weakref.ref(runtime)
-    main._settle()
+    main._settle(again=False)
     del runtime
-    main._settle()
+    main._settle(again=True)
     assert gone() is None
 
 

@@ -77,9 +77,9 @@ def _sidecar_args(words: Sequence[str]) -> Sequence[str] | None:
     """The arguments of a sidecar's command line, None for any other program's."""
     for place, word in enumerate(words[:6]):
         if os.path.basename(word) in ("pilliond", "pilliond.exe"):
-            return words[place + 1 :]
+            return None if "--zygote" in words else words[place + 1 :]
         if word == _MODULE and words[place - 1] == "-m":
-            return words[place + 1 :]
+            return None if "--zygote" in words else words[place + 1 :]
     return None
 
 

@@ -21,7 +21,7 @@ from pillion.toolbox import suggest
 
 _WITH_RUN_FILE = frozenset(
     {
-        "run-file", "kubernetes", "embedded", "no-multicast", "pillion-home", "metrics-listen-address", "runtime-path",
+        "run-file", "kubernetes", "embedded", "no-zygote", "no-multicast", "pillion-home", "metrics-listen-address", "runtime-path",
         "dapr-internal-grpc-listen-address", "log-as-json",
     }
 )  # fmt: skip
@@ -136,6 +136,7 @@ def wishes_of(given: Given, path: str = "", name: str = "") -> Wishes:
         dapr=resources.dapr_folder(os.environ, given.text("runtime-path")),
         embedded=given.flag("embedded"),
         no_multicast=given.flag("no-multicast"),
+        zygote=not given.flag("no-zygote"),
         log_as_json=given.flag("log-as-json"),
         metrics_listen_address=given.text("metrics-listen-address"),
         internal_listen_address=given.text("dapr-internal-grpc-listen-address"),
@@ -274,6 +275,13 @@ _OPTIONS = (
         "embedded", "", "bool", "false", "Put an embedded engine where a component's server does not answer"
     ),
     Option("no-multicast", "", "bool", "false", "Do without multicast DNS"),
+    Option(
+        "no-zygote",
+        "",
+        "bool",
+        "false",
+        "Start each sidecar of a run file afresh, none forked from a warm one",
+    ),
     Option("pillion-home", "", help="The folder for embedded data and the registry"),
     Option("metrics-listen-address", "", help="The address of the metrics (default 127.0.0.1)"),
     Option(

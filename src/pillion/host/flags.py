@@ -87,6 +87,7 @@ FLAGS = (
     Flag("version", "bool", "false", "Print the version and exit"),
     Flag("build-info", "bool", "false", "Print how it was built and exit"),
     Flag("wait", "bool", "false", "Wait until a sidecar is ready for calls and exit"),
+    Flag("zygote", "bool", "false", "Fork sidecars for the run that holds standard input", hidden=True),
     Flag("embedded", "bool", "false", "Put an embedded engine where a component's server does not answer"),
     Flag("no-multicast", "bool", "false", "Do without multicast DNS"),
     Flag("pillion-home", help="The folder for embedded data and the registry"),
@@ -168,6 +169,7 @@ class Flags:
     build_info: bool = False
     wait: bool = False
 
+    zygote: bool = False
     embedded: bool = False
     no_multicast: bool = False
     pillion_home: Path | None = None
@@ -216,7 +218,7 @@ def parse(args: Sequence[str], environ: Mapping[str, str]) -> Flags:
         given=frozenset(given),
     )
     problems = line.problems if made.wait else [*line.problems, *_conflicts(made)]
-    if problems and not (made.version or made.build_info):
+    if problems and not (made.version or made.build_info or made.zygote):
         raise FlagError(problems, status=1)
     return made
 
@@ -414,6 +416,7 @@ def _process(line: _Line) -> dict[str, Any]:
         "version": line.flag("version"),
         "build_info": line.flag("build-info"),
         "wait": line.flag("wait"),
+        "zygote": line.flag("zygote"),
         "embedded": line.flag("embedded"),
         "no_multicast": line.flag("no-multicast"),
     }

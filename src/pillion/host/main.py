@@ -56,6 +56,8 @@ def run(args: Sequence[str], environ: Mapping[str, str]) -> int:
         from pillion.host.outbound import wait
 
         return wait(flags)
+    if flags.zygote:
+        return _stand_by(args)
     try:
         output = logs.configure(
             app_id=flags.app_id, level=flags.log_level, as_json=flags.log_as_json, file=flags.log_file
@@ -69,6 +71,17 @@ def run(args: Sequence[str], environ: Mapping[str, str]) -> int:
         logs.release(output)
 
 
+def _stand_by(args: Sequence[str]) -> int:
+    """Be the zygote, and in each of its children a process that was started like any other."""
+    from pillion.host import zygote
+
+    try:
+        born = zygote.stand_by(args)
+    except zygote.NotOurs as error:
+        return _refused(FlagError([str(error)], status=1))
+    return 0 if born is None else run(born.args, born.environ)
+
+
 class Process:
     """Runtimes one after the other: SIGHUP ends one and starts the next in the same process."""
 
@@ -77,6 +90,7 @@ class Process:
         self._environ = environ
         self._why: asyncio.Queue[str] = asyncio.Queue(16)
         self._stopping = False
+        self._began = 0
 
     async def run(self) -> int:
         """Until told to stop; the exit status."""
@@ -90,6 +104,7 @@ class Process:
     async def _one(self) -> int | None:
         """One runtime from start to end; None asks for another."""
         runtime: Runtime | None = None
+        self._began += 1
         try:
             runtime = Runtime(prepare(self._flags, self._environ), self._asked)
             reason = await self._until_told(runtime)
@@ -110,7 +125,7 @@ class Process:
         if starting.done():
             try:
                 starting.result()
-                crew.start(_settle_soon(), "settle")
+                crew.start(_settle_soon(again=self._began > 1), "settle")
                 return await told
             finally:
                 await crew.close()
@@ -187,16 +202,20 @@ def _leave(status: int) -> None:
     os._exit(status)
 
 
-async def _settle_soon() -> None:
+async def _settle_soon(*, again: bool) -> None:
     """What every sidecar needs soon, and none in its first moment: the messages of gRPC, a tidy heap."""
     await asyncio.sleep(SETTLED_AFTER)
     warm()
-    _settle()
+    _settle(again=again)
 
 
-def _settle() -> None:
-    """What was made during start stays: keep it out of the collector's way, and no more what an earlier runtime left."""
-    gc.unfreeze()
+def _settle(*, again: bool) -> None:
+    """What was made during start stays: keep it out of the collector's way, and no more what an earlier runtime left.
+
+    The first time nothing is thawed: what a zygote froze is shared with its other children as long as nobody looks at it.
+    """
+    if again:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

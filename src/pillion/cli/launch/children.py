@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
 from pillion.cli import processes
 from pillion.cli.launch.output import Lines, Sink
+from pillion.cli.launch.zygote import Zygote
 from pillion.cli.processes import Process
 from pillion.toolbox.lazily import dataclass
 
@@ -49,16 +50,12 @@ class Child:
     """One process we started. `ended` holds its status: an exit code, or minus the signal that killed it."""
 
     name: str
-    process: "subprocess.Popen[bytes]"
+    pid: int
     ended: "asyncio.Future[int]"
     output: Lines
     sink: Sink
     pipe: asyncio.BaseTransport | None = None
     born: float = field(default=0.0)
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
 
     @property
     def is_alive(self) -> bool:
@@ -69,7 +66,12 @@ class Nursery:
     """Starts children and waits for them. Orphans of theirs come to us as well, and are waited for too."""
 
     def __init__(self) -> None:
-        self._children: dict[int, Child] = {}
+        self._ends: dict[int, tuple[asyncio.Future[int], subprocess.Popen[bytes] | None]] = {}
+        self._early: dict[int, int] = {}
+        """Statuses that came while a birth was under way, of whom we do not know yet."""
+        self._births = 0
+        self._to_be_forked = 0
+        self._zygote = Zygote()
         self._prepare = _die_with_us() if sys.platform.startswith("linux") else None
 
     def open(self) -> None:
@@ -78,35 +80,95 @@ class Nursery:
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def close(self) -> None:
+        self._zygote.close()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
 
+    def cool(self) -> None:
+        """Nothing more will be forked."""
+        self._zygote.close()
+
+    def warm(self, count: int, types: Iterable[str], *, env: Mapping[str, str], folder: Path) -> None:
+        """Begin to warm a process that so many sidecars, with drivers of these types, will be forked from."""
+        process = self._zygote.open(types, env, folder, self._prepare)
+        if process is not None:
+            self._to_be_forked = count
+            self._end_of(process.pid, process)
+
     async def start(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str], folder: Path, sink: Sink
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        folder: Path,
+        sink: Sink,
+        forked: bool = False,
     ) -> Child:
-        """Start a process; raises OSError where the system refuses."""
+        """Start a process, or have it forked where something is warm; raises OSError where the system refuses."""
         loop = asyncio.get_running_loop()
         sink.open()
-        process = self._spawn(command, env, folder)
         output = Lines(sink.line)
-        child = Child(name, process, loop.create_future(), output, sink, born=loop.time())
-        self._children[process.pid] = child
-        child.pipe, _ = await loop.connect_read_pipe(lambda: output, process.stdout)
+        reads, writes = os.pipe()
+        with open(writes, "wb", buffering=0):
+            pipe = open(reads, "rb", buffering=0)
+            try:
+                pid, ended = await self._begin(command, env, folder, writes, forked=forked)
+            except BaseException:
+                pipe.close()
+                raise
+        child = Child(name, pid, ended, output, sink, born=loop.time())
+        child.pipe, _ = await loop.connect_read_pipe(lambda: output, pipe)
         self._reap()
         return child
 
+    async def _begin(
+        self, command: Sequence[str], env: Mapping[str, str], folder: Path, output: int, *, forked: bool
+    ) -> "tuple[int, asyncio.Future[int]]":
+        pid = await self._fork(command, env, folder, output) if forked else None
+        if pid is not None:
+            return pid, self._end_of(pid)
+        process = self._spawn(command, env, folder, output)
+        return process.pid, self._end_of(process.pid, process)
+
+    async def _fork(
+        self, command: Sequence[str], env: Mapping[str, str], folder: Path, output: int
+    ) -> int | None:
+        self._births += 1
+        nothing = os.open(os.devnull, os.O_RDWR)
+        try:
+            return await self._zygote.bear(command, env, folder, (nothing, output, output))
+        finally:
+            os.close(nothing)
+            self._births -= 1
+            self._to_be_forked -= 1
+            if not self._to_be_forked:
+                self._zygote.close()
+
     def _spawn(
-        self, command: Sequence[str], env: Mapping[str, str], folder: Path
+        self, command: Sequence[str], env: Mapping[str, str], folder: Path, output: int
     ) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
             env=dict(env),
             start_new_session=True,
             preexec_fn=self._prepare,  # safe: this process has one thread
         )
+
+    def _end_of(self, pid: int, process: "subprocess.Popen[bytes] | None" = None) -> "asyncio.Future[int]":
+        """What will hold the status of a child, which may have come already."""
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        early = self._early.pop(pid, None)
+        if not self._births:
+            self._early.clear()
+        if early is None:
+            self._ends[pid] = (ended, process)
+        else:
+            ended.set_result(early)
+        return ended
 
     def _reap(self) -> None:
         """Take the status of whoever has ended."""
@@ -117,10 +179,16 @@ class Nursery:
                 return
             if not pid:
                 return
-            child = self._children.pop(pid, None)
-            if child is not None and not child.ended.done():
-                child.process.returncode = os.waitstatus_to_exitcode(status)
-                child.ended.set_result(child.process.returncode)
+            self._has_ended(pid, os.waitstatus_to_exitcode(status))
+
+    def _has_ended(self, pid: int, status: int) -> None:
+        ended, process = self._ends.pop(pid, (None, None))
+        if process is not None:
+            process.returncode = status
+        if ended is not None:
+            ended.set_result(status)
+        elif self._births:
+            self._early[pid] = status
 
 
 def _die_with_us() -> Callable[[], None]:

@@ -137,6 +137,7 @@ class Ride:
                 env=plan.sidecar_env,
                 folder=plan.app.app_dir,
                 sink=self._sinks.sidecar,
+                forked=True,
             )
         except OSError as error:
             self._fail(f"the sidecar of {plan.app_id} could not be started: {error}")

@@ -41,10 +41,13 @@ class _Run:
         crew = Crew("run", self._fell)
         watching = crew.start(self._watch_parent(os.getppid()), "watch")
         try:
+            if len(plans) > 1 and self._wishes.zygote:
+                self._warm(plans)
             rides = self._rides(plans, many=many)
             tasks = [crew.start(ride.run(rides), name) for name, ride in rides.items()]
             await asyncio.wait(tasks)
             watching.cancel()
+            self._nursery.cool()
             await self._sweep()
         finally:
             await crew.close()
@@ -63,6 +66,11 @@ class _Run:
                 plan, self._wishes, sinks, nursery=self._nursery, voice=self._voice, stop=self._stop
             )
         return rides
+
+    def _warm(self, plans: Sequence[Plan]) -> None:
+        """One process imports what all sidecars will need, while the rest is made ready."""
+        types = {kind for each in plans for kind in each.types}
+        self._nursery.warm(len(plans), sorted(types), env=plans[0].sidecar_env, folder=self._wishes.home)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
