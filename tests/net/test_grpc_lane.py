@@ -64,6 +64,12 @@ class LaneEcho(Echo):
             case b"held":
                 self.running += 1
                 await self.gate.wait()
+            case b"more":
+                return repr((call.ended, await call.receive())).encode()
+            case b"stubborn":
+                self.running += 1
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self.gate.wait()
             case b"stream":
                 for piece in (b"a", b"b", b"c"):
                     await call.send(piece)
@@ -113,7 +119,7 @@ async def laned(*, max_streams: int = 0) -> AsyncIterator[Laned]:
 
 async def said(call: LaneAsked) -> tuple[bool, list[bytes]]:
     """Whether the answer came in the lane, and what it was; of gRPC's, every message."""
-    whole = await call.whole
+    whole = await call.reply
     if whole is not None:
         assert call.ended
         return True, [whole]
@@ -266,8 +272,14 @@ async def test_a_hundred_at_once_share_the_connection_with_other_calls() -> None
         here.service.gate.set()
         assert [await said(call) for call in calls] == [(True, [b"held"])] * 100
         assert len(here.server.connections) == 1
-        assert not next(iter(here.server.connections)).streams
+        assert not next(iter(here.server.connections)).streams and not here.server.calls
     assert len(here.service.done) == 101
+
+
+async def test_a_call_has_no_message_behind_its_first() -> None:
+    async with laned() as here:
+        await here.warm()
+        assert await said(here.ask(b"more")) == (True, [b"(True, None)"])
 
 
 # Ends.
@@ -334,6 +346,19 @@ async def test_an_answer_that_crosses_the_callers_reset_is_let_go() -> None:
         await eventually(lambda: here.service.done)
         assert await said(here.ask(b"next")) == (True, [b"next"])
     assert len(here.service.done) == 2
+
+
+async def test_a_handler_that_goes_on_all_the_same_answers_nobody() -> None:
+    async with laned() as here:
+        raw = await RawClient.greeted(here.port, OFFER)
+        raw.send(frame(LANE, END_STREAM, 1, NO_TIMEOUT + b"stubborn"))
+        await eventually(lambda: here.service.running)
+        raw.send(bytes_of(reset(1, ErrorCode.CANCEL)))
+        await eventually(lambda: here.service.done)
+        raw.send(frame(LANE, END_STREAM, 3, NO_TIMEOUT + b"x"))
+        assert await raw.frame() == answer(3, b"x")
+        raw.close()
+    assert [code for _, code, _, _ in here.service.done] == [Code.CANCELLED, 0]
 
 
 async def test_a_client_that_vanishes_cancels_its_calls() -> None:
@@ -483,6 +508,17 @@ async def test_a_call_too_short_for_its_timeout_costs_its_stream(payload: bytes)
         assert await raw.until(LANE) == answer(3, b"")
         raw.close()
     assert here.service.done == [(PATH, 0, 0, 0)]
+
+
+async def test_a_second_try_on_a_stream_that_was_refused_is_passed_over() -> None:
+    async with laned() as here:
+        raw = await RawClient.greeted(here.port, OFFER)
+        raw.send(frame(LANE, END_STREAM, 1, b""), frame(LANE, END_STREAM, 1, NO_TIMEOUT + b"x"))
+        raw.send(frame(LANE, END_STREAM, 3, NO_TIMEOUT + b"y"))
+        assert await raw.until(RST_STREAM) == reset(1, ErrorCode.FRAME_SIZE_ERROR)
+        assert await raw.frame() == answer(3, b"y")
+        raw.close()
+    assert len(here.service.done) == 1
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ class ClientCall(Protocol):
 class LaneAsked(ClientCall, Protocol):
     """A call asked in the lane."""
 
-    whole: "asyncio.Future[bytes | None]"
+    reply: "asyncio.Future[bytes | None]"
     """Its answer in one frame; None once an answer begins as one of gRPC's, to be received. Raises RpcError."""
 
 

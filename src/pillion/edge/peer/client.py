@@ -73,7 +73,7 @@ class PeerCalls:
     async def _asked(self, asked: LaneAsked, address: str, link: Link, invocation: Invocation) -> Outcome:
         """The answer to a call in one frame: in one too, or as one of gRPC's."""
         try:
-            answer = await asked.whole
+            answer = await asked.reply
             if answer is not None:
                 outcome = self._lane.read_answer(answer)
                 self._links.give(link)

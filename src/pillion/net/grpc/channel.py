@@ -253,29 +253,29 @@ class AskedCall(Exchange):
 class LaneAsked(AskedCall):
     """A call of ours in the lane (`net.rpc.LaneAsked`)."""
 
-    __slots__ = ("whole",)
+    __slots__ = ("reply",)
 
     def __init__(self, channel: "GrpcChannel", connection: ClientConnection) -> None:
         super().__init__(channel, connection)
         self.local_closed = True
-        self.whole: asyncio.Future[bytes | None] = connection.loop.create_future()
+        self.reply: asyncio.Future[bytes | None] = connection.loop.create_future()
 
     def laned(self, payload: bytes) -> None:
         self._done = True
         if self._timer is not None:
             self._timer.cancel()
-        if not self.whole.done():
-            self.whole.set_result(payload)
+        if not self.reply.done():
+            self.reply.set_result(payload)
 
     def _wake(self) -> None:
         """Something else than a whole answer came, or nothing will."""
         super()._wake()
-        if self.whole.done():
+        if self.reply.done():
             return
         if self._error is not None and not self._queue:
-            self.whole.set_exception(self._error)
+            self.reply.set_exception(self._error)
         else:
-            self.whole.set_result(None)
+            self.reply.set_result(None)
 
 
 _LANE_FLAGS = bytes((LANE, END_STREAM))
