@@ -162,6 +162,31 @@ async def test_what_a_caller_can_unpack_is_not_what_its_sidecar_can() -> None:
     assert b"'x-c'" in heard and b"accept-encoding" not in heard
 
 
+COUNTED = "dapr_runtime_service_invocation_"
+
+
+async def test_a_call_that_was_passed_on_is_counted_with_its_answer() -> None:
+    async with proxied() as (both, _), caller(both.front.grpc_port) as channel:
+        await channel.unary_unary(SERVICE + "UU")(b"x", metadata=TO)
+        await refused(channel.unary_unary(SERVICE + "Fail")(b"", metadata=TO))
+        told = both.front.metrics.text()
+    assert COUNTED + 'req_sent_total{app_id="front",dst_app_id="back",type="unary"} 2' in told
+    for status in ("0", "15"):
+        labels = f'app_id="front",src_app_id="back",status="{status}"'
+        assert f'{COUNTED}res_recv_total{{{labels},type="unary"}} 1' in told
+        assert f"{COUNTED}res_recv_latency_ms_count{{{labels}}} 1" in told
+
+
+async def test_what_its_caller_calls_a_stream_is_counted_as_one() -> None:
+    async with proxied() as (both, _), caller(both.front.grpc_port) as channel:
+        talk = channel.stream_stream(SERVICE + "SS")(metadata=(*TO, ("dapr-stream", "true")))
+        await talk.done_writing()
+        assert await talk.read() == grpc.aio.EOF
+        told = both.front.metrics.text()
+    assert COUNTED + 'req_sent_total{app_id="front",dst_app_id="back",type="streaming"} 1' in told
+    assert COUNTED + "res_recv_total{" not in told
+
+
 async def test_a_call_of_our_own_app_is_passed_without_additions() -> None:
     async with proxied() as (both, service), caller(both.back.grpc_port) as channel:
         await channel.unary_unary(SERVICE + "UU")(b"x", metadata=(*TO, ("x-c", "1")))

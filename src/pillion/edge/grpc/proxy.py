@@ -1,6 +1,7 @@
 """gRPC calls that are not ours, passed on as they are: to the sidecar of the app they are addressed to, or to our own app."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,7 @@ from pillion.net.rpc import Channel, ClientCall, Code, Metadata, RpcError, Serve
 from pillion.ports.telemetry import Telemetry
 from pillion.services.invoke import AppGate, InvokeService, NotReachable, TargetError
 from pillion.toolbox.tasks import Crew, eager
+from pillion.toolbox.truth import is_true
 
 _OWN_SERVICES: Final = (b"/dapr.proto.", b"/TaskHubSidecarService/")
 _NO_TARGET: Final = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
@@ -117,9 +119,23 @@ class Proxy:
                     self._service.gone(asked, address)
                     refusal = error
                     continue
-                self._telemetry.invocation_sent(callee.decode(), not call.ended)
-                return await self._pass(call, out)
+                return await self._told(call, out, callee.decode())
         raise refusal or RpcError(Code.UNAVAILABLE, "no sidecar took the call")
+
+    async def _told(self, call: ServerCall, out: ClientCall, callee: str) -> None:
+        """Pass on and count. Only the caller can say that a call is a long-lived stream, and its answer then counts for nothing."""
+        streaming = is_true(_first(call.metadata, b"dapr-stream"))
+        self._telemetry.invocation_sent(callee, streaming)
+        began, code = time.perf_counter(), int(Code.CANCELLED)
+        try:
+            await self._pass(call, out)
+            code = Code.OK
+        except RpcError as error:
+            code = error.code
+            raise
+        finally:
+            if not streaming:
+                self._telemetry.answer_received(callee, code, False, time.perf_counter() - began)
 
     async def _pass(self, call: ServerCall, out: ClientCall) -> None:
         trouble: list[RpcError] = []
