@@ -64,7 +64,7 @@ class LaneEcho(Echo):
             case b"held":
                 self.running += 1
                 await self.gate.wait()
-            case b"more":
+            case b"listen":
                 return repr((call.ended, await call.receive())).encode()
             case b"stubborn":
                 self.running += 1
@@ -279,7 +279,7 @@ async def test_a_hundred_at_once_share_the_connection_with_other_calls() -> None
 async def test_a_call_has_no_message_behind_its_first() -> None:
     async with laned() as here:
         await here.warm()
-        assert await said(here.ask(b"more")) == (True, [b"(True, None)"])
+        assert await said(here.ask(b"listen")) == (True, [b"(True, None)"])
 
 
 # Ends.
