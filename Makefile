@@ -2,6 +2,8 @@
 #   make demo      an order travels through three Dapr apps (examples/01-orders)
 #   make test      lint and the whole suite; as root on Debian it also installs the servers that the tests start
 #   make bench     measure a sidecar: make bench ARGS="--floor --peer"
+#   make bench-check   has a request become dearer? CPU against the floor of the same run, in under three minutes
+#   make bench-report  docs/performance.md anew, beside the Go sidecar, in half an hour on a quiet machine
 
 ifndef PYTHON
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -15,7 +17,7 @@ DEMO := .venv-demo
 WITH_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench servers venv python clean check-lint check-ruff check-format check-types check-imports
+.PHONY: help demo test lint bench bench-check bench-report servers venv python clean check-lint check-ruff check-format check-types check-imports
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,6 +59,13 @@ servers: venv
 
 bench: venv
 	@$(WITH_VENV) $(BIN)/python -m bench $(ARGS)
+
+bench-check: venv
+	@$(WITH_VENV) $(BIN)/python -m bench --check
+
+bench-report: venv
+	@$(MAKE) --no-print-directory -C bench/peer
+	@$(WITH_VENV) $(BIN)/python -m bench --peer --floor --work all --seconds 1 --mixture --growth --page $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist tests/h2spec/bin tests/scenes/js/node_modules tests/scenes/sdk118/.venv

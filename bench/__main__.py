@@ -58,7 +58,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     add("--list", action="store_true", help="the works, and no measuring")
     add("--json", type=Path, help="write every sample to this file")
     add("--markdown", type=Path, help="write the tables to this file too")
-    add("--page", action="store_true", help="write docs/performance.md and its plots")
+    add(
+        "--page",
+        type=Path,
+        nargs="?",
+        const=_DOCS,
+        help="write performance.md and its plots into this folder (default: docs)",
+    )
     add(
         "--check",
         action="store_true",
@@ -138,7 +144,7 @@ def _write(options: argparse.Namespace, record: Record, seconds: float) -> None:
     if options.json:
         options.json.write_text(report.as_json(record, settings) + "\n")
     if options.page:
-        page.write(_DOCS, record, names, settings, seconds)
+        page.write(options.page, record, names, settings, seconds)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ _COLOURS = ("#2f81c7", "#e08a2e", "#7a9a4a", "#9a6fb0")
 _GREY = "#808890"
 _FAINT = "#8088904d"
 _FONT = "font-family='system-ui, sans-serif'"
-_WIDTH = 760
-_LEFT, _RIGHT, _TOP = 270, 80, 64
+_WIDTH = 800
+_LEFT, _RIGHT, _TOP = 310, 120, 64
+_NUMBERS = 58
+"""Left free at the right end for a number."""
 _BAR, _GAP = 13, 12
 
 
@@ -32,30 +34,34 @@ class Series:
 
 
 def bars(title: str, unit: str, labels: Sequence[str], series: Sequence[Series]) -> str:
-    """A group of horizontal bars for each label, one bar per series, with a whisker from lowest to highest."""
-    group = _BAR * len(series) + _GAP
-    height = _TOP + group * len(labels) + 12
-    most = max((s.values[label].middle for s in series for label in labels if label in s.values), default=1.0)
-    scale = (_WIDTH - _LEFT - _RIGHT) / (most or 1.0)
-    parts = _head(title, unit, series)
-    for row, label in enumerate(labels):
-        top = _TOP + row * group
-        parts.append(_text(_LEFT - 10, top + _BAR * len(series) / 2 + 4, label, "end"))
-        for place, each in enumerate(series):
-            if label in each.values:
-                parts += _bar(each.values[label], top + place * _BAR, scale, _COLOURS[place])
-    return _svg(height, parts)
+    """A group of horizontal bars for each label, one bar per series, with a whisker from lowest to highest.
+
+    Each group has a scale of its own: what is compared are the bars of one group, and groups may lie far apart.
+    """
+    parts, top = _head(title, f"{unit}; each row has its own scale", series), float(_TOP)
+    for label in labels:
+        here = [
+            (colour, s.values[label])
+            for colour, s in zip(_COLOURS, series, strict=False)
+            if label in s.values
+        ]
+        most = max((value.middle for _, value in here), default=0.0) or 1.0
+        scale = (_WIDTH - _LEFT - _RIGHT) / most
+        parts.append(_text(_LEFT - 10, top + _BAR * len(here) / 2 + 4, label, "end"))
+        for colour, value in here:
+            parts += _bar(value, top, scale, colour)
+            top += _BAR
+        top += _GAP
+    return _svg(top, parts)
 
 
 def _bar(value: Spread, top: float, scale: float, colour: str) -> list[str]:
     end, middle = _LEFT + value.middle * scale, top + _BAR / 2 - 0.5
-    low, high = _LEFT + value.low * scale, min(_LEFT + value.high * scale, _WIDTH - 6)
+    low, high = (min(_LEFT + at * scale, _WIDTH - _NUMBERS) for at in (value.low, value.high))
     return [
         f"<rect x='{_LEFT}' y='{top:.1f}' width='{max(end - _LEFT, 1):.1f}' height='{_BAR - 2}' rx='2' fill='{colour}'/>",
         f"<path d='M{low:.1f} {middle:.1f}H{high:.1f}' stroke='{_GREY}' stroke-width='1.5'/>",
-        _text(max(end, high) + 6, top + _BAR - 3, _short(value.middle), "start", 11)
-        if max(end, high) < _WIDTH - 44
-        else _text(_WIDTH - 4, top + _BAR - 3, _short(value.middle), "end", 11),
+        _text(max(end, high) + 6, top + _BAR - 3, _short(value.middle), "start", 11),
     ]
 
 
@@ -119,7 +125,7 @@ def _svg(height: float, parts: Sequence[str]) -> str:
 def _short(value: float) -> str:
     if value >= 10_000:
         return f"{value / 1000:,.0f}k"
-    if value >= 100:
+    if value >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 

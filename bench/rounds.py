@@ -80,6 +80,8 @@ class Mixture:
     p99_mixed: float
     streams: int
     uploaded_mb: float
+    uploads: int
+    """Uploads that were answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +229,13 @@ class _Round:
 
 
 def _mixture(number: int, name: str, kind: str, said: dict[str, Any]) -> Mixture:
-    alone, streams, both = (said.get(when, {}) for when in ("alone", "streams", "mixed"))
+    alone, streams, both = parts = [said.get(when, {}) for when in ("alone", "streams", "mixed")]
+    errors = [part["first_error"] for part in parts if part.get("errors")]
     return Mixture(
         round=number,
         contender=name,
         kind=kind,
-        failed=said["failed"],
+        failed=said["failed"] or next(iter(errors), ""),
         p50_alone=alone.get("p50_us", 0) / 1000,
         p99_alone=alone.get("p99_us", 0) / 1000,
         p50_streams=streams.get("p50_us", 0) / 1000,
@@ -241,6 +244,7 @@ def _mixture(number: int, name: str, kind: str, said: dict[str, Any]) -> Mixture
         p99_mixed=both.get("p99_us", 0) / 1000,
         streams=said.get("open", 0),
         uploaded_mb=said.get("sent", 0) / 1e6,
+        uploads=said.get("uploads", 0),
     )
 
 

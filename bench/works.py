@@ -141,7 +141,7 @@ def _invoke() -> Iterable[Work]:
     both, path = ("front", "back"), f"/v1.0/invoke/{CALLEE}/method/ping"
     get = Work("invoke-http", "HTTP invoke", HttpCall("GET", path), through=both)
     call = GrpcCall("InvokeService", _invoked(_GET, "ping"))
-    rpc = Work("invoke-grpc", "gRPC `InvokeService`", call, through=both)
+    rpc = Work("invoke-grpc", "gRPC invoke", call, through=both)
     yield get
     yield rpc
     for work in (get, rpc):
@@ -158,7 +158,7 @@ def _invoke() -> Iterable[Work]:
         )
         if size != 10 * 1024:
             sent = replace(call, message=_invoked(_POST, "ping", body.encode()))
-            yield replace(rpc, name=f"invoke-grpc-{said}", title=f"gRPC `InvokeService`, {title}", call=sent)
+            yield replace(rpc, name=f"invoke-grpc-{said}", title=f"gRPC invoke, {title}", call=sent)
     many = tuple((f"x-header-{n:02}", f"value-{n:02}-of-fifty") for n in range(50))
     yield replace(
         get, name="invoke-http-50h", title="HTTP invoke, 50 headers", call=HttpCall("GET", path, "", many)
@@ -169,11 +169,13 @@ def _invoke() -> Iterable[Work]:
     to_grpc = HttpCall("GET", f"/v1.0/invoke/{GRPC_CALLEE}/method/ping")
     yield Work("invoke-http-to-grpc", "HTTP invoke of a gRPC app", to_grpc, through=across)
     strict = replace(call, headers=(_TRACE,), deadline=True)
+    yield replace(rpc, name="invoke-grpc-traced", title="gRPC invoke, deadline and trace", call=strict)
     yield replace(
-        rpc, name="invoke-grpc-traced", title="gRPC `InvokeService`, deadline and trace", call=strict
-    )
-    yield replace(
-        rpc, name="invoke-grpcio", title="the same from grpcio (Python)", call=strict, client="grpcio"
+        rpc,
+        name="invoke-grpcio",
+        title="gRPC invoke from grpcio (Python), the same",
+        call=strict,
+        client="grpcio",
     )
 
 
@@ -271,7 +273,7 @@ def _events(prefix: str, broker: str, where: str) -> Iterable[Work]:
         yield Work(prefix + name, f"{title}, {where}", call, needs_redis=redis)
     for name, at, kind in (("deliver-http", CALLEE, "HTTP"), ("deliver-grpc", GRPC_CALLEE, "gRPC")):
         call = HttpCall("POST", f"/v1.0/publish/{broker}/{TOPIC}", _DELIVERED)
-        title = f"publish and delivery to the {kind} app, {where}"
+        title = f"Publish and delivery, {kind} app, {where}"
         yield Work(prefix + name, title, call, at, (at,), delivered=True, needs_redis=redis)
 
 
