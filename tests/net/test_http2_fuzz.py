@@ -217,7 +217,7 @@ async def test_a_client_with_a_lane_survives_or_says_why() -> None:
 
     assert await storm(connection, 7) > 0
     assert all(call._done for call in calls)
-    answers = [call.whole for call in calls if isinstance(call, LaneAsked)]
+    answers = [call.reply for call in calls if isinstance(call, LaneAsked)]
     assert len([answer for answer in answers if not answer.exception() and answer.result() is not None]) > 20
     wheel.close()
     await channel.close()
