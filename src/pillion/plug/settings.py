@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pillion.toolbox import durations, suggest
+from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.truth import TRUE, is_true
 
 T = TypeVar("T")
@@ -18,7 +19,7 @@ REQUIRED: Any = object()
 FALSE = frozenset({"0", "f", "false", "n", "no", "off", ""})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Help:
     """What a person needs to know of one setting."""
 
@@ -56,7 +57,7 @@ def setting(
     return dataclasses.field(metadata={"help": note}, repr=not secret)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SettingProblem:
     """One setting that cannot be used. `name` is as the manifest writes it, so that its line can be found."""
 
