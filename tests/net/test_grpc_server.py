@@ -14,7 +14,7 @@ from support.waiting import eventually
 
 from pillion.net.grpc import GrpcChannel, GrpcServer
 from pillion.net.grpc.heads import Heads
-from pillion.net.http2.frames import StreamFault
+from pillion.net.http2.frames import DATA, END_STREAM, PING, RST_STREAM, StreamFault, frame
 from pillion.net.http2.hpack import Decoder, HeaderBlock, encode
 from pillion.net.rpc import Code, GrpcLimits, RpcError
 
@@ -503,3 +503,47 @@ def test_a_volatile_field_before_a_pseudo_field_is_malformed() -> None:
         heads.read(HeaderBlock([good[0], (b"traceparent", b"1"), *good[1:]]))
     with pytest.raises(StreamFault):
         heads.read(HeaderBlock([*good, (b"traceparent", b"1\r\n2")]))
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "change"),
+    [
+        (b"/echo.Echo/Unary", b"x", {}),
+        (b"/echo.Echo/Unary", b"", {b"grpc-timeout": b"5S"}),
+        (b"/echo.Echo/Unary", b"x", {b"grpc-timeout": b"1n"}),
+        (b"/echo.Echo/Unary", b"x", {b"grpc-encoding": b"snappy"}),
+        (b"/echo.Echo/Unary", b"x", {b"grpc-encoding": b"gzip"}),
+        (b"/echo.Echo/Unary", b"x", {b"content-type": b"text/plain"}),
+        (b"/echo.Echo/Unary", b"x", {b"content-length": b"6"}),
+        (b"/echo.Echo/Slow", b"x", {}),
+        (b"/echo.Echo/Both", b"x", {}),
+        (b"/echo.Echo/None", b"x", {}),
+    ],
+)
+async def test_a_call_whose_frames_come_together_is_answered_as_one_whose_do_not(
+    path: bytes, message: bytes, change: dict[bytes, bytes]
+) -> None:
+    async with served() as here:
+        raw = await RawClient.greeted(here.port)
+        raw.send(raw.call(path, message, change=change))
+        together = await raw.answer()
+        head = raw.headers(path, change=change)
+        body = frame(DATA, END_STREAM, raw.sid, b"\0" + len(message).to_bytes(4, "big") + message)
+        raw.send(head, frame(PING, 0, 0, b"between."), body)
+        apart = await raw.answer()
+        raw.send(raw.call(b"/echo.Echo/Unary", b"last"))
+        assert (await raw.answer())[1] == b"last"
+        (connection,) = here.server.connections
+        assert not connection.streams
+        raw.close()
+    assert together == apart
+
+
+async def test_a_body_of_another_length_than_announced_costs_the_stream() -> None:
+    async with served() as here:
+        raw = await RawClient.greeted(here.port)
+        raw.send(raw.call(b"/echo.Echo/Unary", b"x", change={b"content-length": b"7"}))
+        assert (await raw.until(RST_STREAM))[3] == b"\0\0\0\x01"
+        raw.send(raw.call(b"/echo.Echo/Unary", b"last"))
+        assert (await raw.answer())[1] == b"last"
+        raw.close()

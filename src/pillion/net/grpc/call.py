@@ -14,7 +14,7 @@ from pillion.net.http2.fields import RequestHead, Trailers
 from pillion.net.http2.frames import DATA, END_HEADERS, END_STREAM, FRAME_BYTES, HEADERS, ErrorCode
 from pillion.net.http2.hpack import encode
 from pillion.net.rpc import NO_METADATA, Code, Metadata, RpcError, StreamHandler, UnaryHandler
-from pillion.toolbox.tasks import eager
+from pillion.toolbox.tasks import Light, light
 
 if TYPE_CHECKING:
     from pillion.net.grpc.server import ServerConnection
@@ -38,13 +38,14 @@ def _opening(flags: int, block: bytes) -> bytes:
 _HEAD_FRAME = _opening(END_HEADERS, HEAD)
 _BEFORE = Struct(f">{len(_HEAD_FRAME)}sI{len(HEAD)}sBHBBIBI").pack
 _OK_FRAME = _opening(END_HEADERS | END_STREAM, OK)
+_PREFIX = Struct(">BI").pack
 _AFTER = Struct(f">{len(_OK_FRAME)}sI{len(OK)}s").pack
 
 
 class ServedCall(Exchange):
     """A call's stream, and what its handler sees of it (`ServerCall`).
 
-    The handler's task, where it needs one, is cancelled when the client goes away or the deadline passes; the call is
+    The handler, if it still waits for something, is cancelled when the client goes away or the deadline passes; the call is
     counted as over when the handler is.
     """
 
@@ -69,7 +70,7 @@ class ServedCall(Exchange):
     peer: str
     deadline: float | None
 
-    _task: asyncio.Task[Any] | None = None
+    _going: Light | None = None
     _timer: asyncio.TimerHandle | None = None
     _assembly: Assembly | None = None
     _queue: deque[bytes] | None = None
@@ -127,6 +128,36 @@ class ServedCall(Exchange):
                 self.connection.unopened.append(self)
         elif end:
             self._fail(RpcError(Code.UNKNOWN, "EOF"))
+
+    def opened_whole(self, head: RequestHead, body: bytes) -> None:
+        known = cast(CallHead, head)
+        connection = self.connection
+        site = connection.site
+        unary = site.unary.get(known.path)
+        size, limit = len(body) - PREFIX_BYTES, site.message_bytes
+        if (
+            unary is None
+            or known.refusal is not None
+            or known.encoding
+            or size < 0
+            or body[:PREFIX_BYTES] != _PREFIX(0, size)
+            or (limit is not None and size > limit)
+        ):
+            super().opened_whole(head, body)
+            return
+        self.remote_closed = self._half_closed = True
+        self._head = known
+        self.path = known.path
+        self.metadata = known.metadata.copy()
+        self.peer = connection.peer
+        self.deadline = None
+        self._began = site.time()
+        self._counted = False
+        if known.timeout is not None and not self._set_deadline(known.timeout):
+            return
+        self._unary = unary
+        self._received = size
+        self._serve(body[PREFIX_BYTES:])
 
     def data(self, chunk: bytes, end: bool) -> None:
         if end:
@@ -231,9 +262,9 @@ class ServedCall(Exchange):
         except RpcError as error:
             self._fail(error)
             return
-        task = eager(unary(self, message), self._answered)  # type: ignore[arg-type]
-        if task is not None:
-            self._keep(task)
+        going = light(unary(self, message), self._answered)  # type: ignore[arg-type]
+        if going is not None:
+            self._keep(going)
 
     def _open_stream(self, handler: StreamHandler | RpcError) -> None:
         if isinstance(handler, RpcError):
@@ -245,18 +276,18 @@ class ServedCall(Exchange):
         except RpcError as error:
             self._fail(error)
             return
-        task = eager(handler(self), self._streamed)  # type: ignore[arg-type]
-        if task is not None:
-            self._keep(task)
+        going = light(handler(self), self._streamed)  # type: ignore[arg-type]
+        if going is not None:
+            self._keep(going)
 
-    def _keep(self, task: "asyncio.Task[Any]") -> None:
-        self._task = task
-        self.connection.site.calls.add(task)
+    def _keep(self, going: Light) -> None:
+        self._going = going
+        self.connection.site.calls.add(self)
         if self._verdict is not None:  # the handler made us give up before its first wait
-            task.cancel()
+            going.cancel()
 
     def _answered(self, message: bytes | None, error: BaseException | None) -> None:
-        if self._task is not None or self._timer is not None:
+        if self._going is not None or self._timer is not None:
             self._stop()
         if error is not None or message is None:
             self._fail(self._fault(error))
@@ -300,9 +331,9 @@ class ServedCall(Exchange):
 
     def _stop(self) -> None:
         """The handler is done."""
-        task, self._task = self._task, None
-        if task is not None:
-            self.connection.site.calls.discard(task)
+        if self._going is not None:
+            self._going = None
+            self.connection.site.over(self)
         if self._zombie:
             self._zombie = False
             self.connection.zombies -= 1
@@ -363,10 +394,10 @@ class ServedCall(Exchange):
         for tell in tellers or ():
             tell()
         self._release()
-        if self._task is not None:
+        if self._going is not None:
             self._zombie = True
             self.connection.zombies += 1
-            self._task.cancel()
+            self._going.cancel()
         elif not self._running:
             self._over(verdict.code)
 

@@ -221,6 +221,22 @@ class Http2Connection(asyncio.Protocol):
                 self._data(flags, sid, payload)
             elif kind == HEADERS:
                 if sid and flags & ~END_STREAM == END_HEADERS:
+                    if self.is_server and flags == END_HEADERS and size - pos >= HEADER_BYTES:
+                        high, low, kind, flags, after = unpack_header(data, pos)
+                        stop = pos + HEADER_BYTES + (high << 8 | low)
+                        if (
+                            kind == DATA
+                            and flags == END_STREAM
+                            and after == sid
+                            and stop <= size
+                            and not high >> 6
+                        ):
+                            self._whole(sid, payload, data[pos + HEADER_BYTES : stop])
+                            pos = stop
+                            if self.closing:
+                                return b""
+                            continue
+                        flags = END_HEADERS
                     self._block(sid, flags & END_STREAM, payload)
                 else:
                     self._headers(flags, sid, payload)
@@ -286,12 +302,44 @@ class Http2Connection(asyncio.Protocol):
             self._block(sid, end, b"".join(parts))
 
     def _block(self, sid: int, end: int, block: bytes) -> None:
-        found = self._known_blocks.get(block)
-        if found is None:
-            try:
-                found = self._decoder.decode(block)
-            except HpackError as error:
-                raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+        self._headed(sid, end, self._known_blocks.get(block) or self._decoded(block))
+
+    def _decoded(self, block: bytes) -> HeaderBlock:
+        try:
+            return self._decoder.decode(block)
+        except HpackError as error:
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+
+    def _whole(self, sid: int, block: bytes, body: bytes) -> None:
+        """A small request in two frames of one read: nearly every unary call, and told as one."""
+        found = self._known_blocks.get(block) or self._decoded(block)
+        size = len(body)
+        if sid in self.streams or found.oversize or size > self.own_window or self._self_dependent == sid:
+            self._headed(sid, 0, found)
+            self._data(END_STREAM, sid, body)
+            return
+        try:
+            if not self.admits(sid):
+                self._data(END_STREAM, sid, body)
+                return
+            self._room -= size
+            self._owed += size
+            if self._owed >= CONNECTION_WINDOW // 16:
+                self._widen()
+            head = found.head
+            if head is None:
+                head = found.head = self.request(found)
+            if not isinstance(head, RequestHead):
+                raise StreamFault(ErrorCode.PROTOCOL_ERROR, "trailers opened a stream")
+            stream = self.streams[sid] = self.accept(sid)
+            stream.headed = True
+            if head.length >= 0 and head.length != size:
+                raise StreamFault(ErrorCode.PROTOCOL_ERROR, "the body is not as long as announced")
+            stream.opened_whole(head, body)
+        except StreamFault as fault:
+            self.refuse(sid, fault.code)
+
+    def _headed(self, sid: int, end: int, found: HeaderBlock) -> None:
         stream = self.streams.get(sid)
         try:
             if stream is not None:

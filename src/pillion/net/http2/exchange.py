@@ -76,6 +76,18 @@ class Exchange:
     def opened(self, head: RequestHead, end: bool) -> None:
         """A request came (server)."""
 
+    def opened_whole(self, head: RequestHead, body: bytes) -> None:
+        """A request came together with its small body (server); `opened` and `data` in one where a transport does not say
+        otherwise."""
+        self.opened(head, False)
+        if self.gone:
+            return
+        self.remote_closed = True
+        if self.local_closed:
+            self.connection.forget(self)
+        else:
+            self.data(body, True)
+
     def answered(self, head: ResponseHead, end: bool) -> None:
         """The answer's head came, interim ones included (client)."""
 
