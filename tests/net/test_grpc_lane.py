@@ -671,10 +671,12 @@ async def test_a_channel_that_offered_nothing_has_no_lane_whatever_the_server_sa
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     channel = GrpcChannel("127.0.0.1", server.sockets[0].getsockname()[1])
-    call = await channel.stream(b"/a.B/C")
-    assert await call.receive() is None and not channel.has_lane
-    await channel.close()
-    server.close()
+    try:
+        call = await channel.stream(b"/a.B/C")
+        assert await call.receive() is None and not channel.has_lane
+    finally:
+        await channel.close()
+        server.close()
 
 
 async def test_a_connection_lost_in_a_call_is_unavailable_and_dialled_again() -> None:
