@@ -266,6 +266,34 @@ async def test_a_frozen_server_is_unavailable_and_recovers(yard: Yard) -> None:
     await eventually(lambda: yard.told[-1] == (True, ""))
 
 
+@pytest.mark.timeout(30)
+async def test_what_was_done_while_the_server_was_away_is_not_taken_over(yard: Yard) -> None:
+    settings = {"processingTimeout": "300ms", "redeliverInterval": "700ms"}
+    broker, client, inbox = await yard.open(**settings), await yard.look(), Inbox()
+    inbox.held.clear()
+    await broker.subscribe(Topic("orders"), inbox)
+    await broker.publish(Publication("orders", b"1"))
+    await inbox.until(lambda: inbox.busy == 1, "the message")
+    await yard.server.kill()
+    inbox.held.set()
+    await inbox.until(lambda: inbox.busy == 0, "the verdict")
+    await asyncio.sleep(1.9)  # the verdict's next try is further off by now than that of looking for the dead
+    await yard.server.start()
+    await eventually(lambda: _pending(client, 0), 15)
+    assert inbox.data == [b"1"]
+
+
+async def test_no_more_is_read_ahead_than_the_queue_holds(yard: Yard) -> None:
+    broker, client, inbox = await yard.open(queueDepth="12", concurrency="8"), await yard.look(), Inbox()
+    inbox.held.clear()
+    await broker.publish_many([Publication("orders", b"%d" % at) for at in range(40)])
+    await broker.subscribe(Topic("orders"), inbox)
+    await eventually(lambda: _pending(client, 12))
+    assert inbox.busy == 8
+    inbox.held.set()
+    await inbox.receives(*[b"%d" % at for at in range(40)])
+
+
 async def published(broker: RedisPubSub, data: bytes) -> bool:
     try:
         await broker.publish(Publication("orders", data))

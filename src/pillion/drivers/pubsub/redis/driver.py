@@ -43,7 +43,10 @@ class RedisPubSubSettings(RedisSettings):
     ack_on_error: bool = setting(
         "Whether a message the app failed is accepted instead of tried again.", default="false"
     )
-    queue_depth: int = setting("The most messages asked for in one read.", default="100")
+    queue_depth: int = setting(
+        "The most messages held at once, handled or read ahead; no more is read ahead than is handled at once.",
+        default="100",
+    )
     concurrency: int = setting("The most messages of one topic that are handled at once.", default="10")
     max_len_approx: int = setting(
         "About how many messages a topic keeps; older ones are dropped. 0: all of them.", default="0"
@@ -117,10 +120,11 @@ class RedisPubSub(PubSub[RedisPubSubSettings]):
         return subscription
 
     def _pace(self, topic: Topic) -> Pace:
+        depth = max(1, self.settings.queue_depth)
+        in_flight = min(topic.in_flight, max(1, self.settings.concurrency), depth)
         return Pace(
-            in_flight=min(
-                topic.in_flight, max(1, self.settings.concurrency), max(1, self.settings.queue_depth)
-            ),
+            in_flight=in_flight,
+            ahead=min(in_flight, depth - in_flight),
             timeout=self.settings.processing_timeout.total_seconds(),
             sweep=self.settings.redeliver_interval.total_seconds(),
             ack_failed=self.settings.ack_on_error,

@@ -26,13 +26,14 @@ log = logging.getLogger("pillion.pubsub.redis")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How a subscription behaves in time (seconds).
+    """How a subscription behaves in time (seconds), and how many messages it handles at once and reads ahead of that.
 
     Whoever has held an entry for `timeout` without a word is taken for dead; looking for such entries happens every `sweep`. Either being
     0 turns redelivery off, as in Dapr. `ack_failed` accepts what failed instead of trying again.
     """
 
     in_flight: int
+    ahead: int
     timeout: float
     sweep: float
     ack_failed: bool
@@ -141,7 +142,7 @@ class RedisSubscription:
             return
         if self._reader_id is None:
             self._reader_id = await self._stream.connection_id(self._reader)
-        self._take_in(await self._stream.read(self._reader, self._free, BLOCK))
+        self._take_in(await self._stream.read(self._reader, self._free + self._pace.ahead, BLOCK))
 
     async def _settle(self) -> None:
         await self._verdicts.wait()
@@ -156,6 +157,8 @@ class RedisSubscription:
     async def _sweep(self) -> None:
         """Take over what nobody speaks for, as far as there is room; the rest stays for the next sweep, or for others."""
         await self._clock.sleep(self._next_sweep - self._clock.monotonic())
+        # What is done, and could not be said while the server was away, is nobody's to take over.
+        await self._settle_now()
         while not self._paused and (free := self._free) > 0 and not self._ready:
             found = await self._stream.left_behind(self._pace.timeout, free)
             ours = {message.id for message in self._in_hand()}
@@ -212,8 +215,14 @@ class RedisSubscription:
             message = self._ready.popleft()
             self._deliveries.start(message, message)
         if self._free > 0 and not self._paused:
-            self._room.set()
             self._rested.set()
+        # Read again when half of what was read ahead is used up: a read for each message would cost as much as the message.
+        if (
+            2 * len(self._ready) <= self._pace.ahead
+            and self._free + self._pace.ahead > 0
+            and not self._paused
+        ):
+            self._room.set()
         else:
             self._room.clear()
 
