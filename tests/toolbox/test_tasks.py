@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pillion.toolbox.tasks import eager
+from pillion.toolbox.tasks import eager, light, tasked
 
 
 class Told:
@@ -128,3 +128,110 @@ async def test_timeouts_work_once_the_work_has_waited() -> None:
     assert task is not None
     await task
     assert told.calls == [("late", None)]
+
+
+async def turns(count: int = 3) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_light_work_that_never_waits_is_over_at_once() -> None:
+    async def work() -> int:
+        return 7
+
+    told = Told()
+    assert light(work(), told) is None
+    assert told.calls == [(7, None)]
+
+
+async def test_light_work_goes_on_behind_each_wait_without_a_task() -> None:
+    first, second = (asyncio.get_running_loop().create_future() for _ in range(2))
+    seen: list[object] = []
+
+    async def work() -> str:
+        seen.append(await first)
+        await asyncio.sleep(0)
+        seen.append(asyncio.current_task())
+        return str(await second)
+
+    told = Told()
+    assert light(work(), told) is not None
+    first.set_result(1)
+    await turns()
+    assert seen == [1, None]
+    assert told.calls == []
+    second.set_result("end")
+    await turns()
+    assert told.calls == [("end", None)]
+
+
+async def test_what_fails_behind_a_wait_is_told() -> None:
+    waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        await waited
+
+    told = Told()
+    light(work(), told)
+    waited.set_exception(OSError("gone"))
+    await turns()
+    [(result, error)] = told.calls
+    assert result is None
+    assert isinstance(error, OSError)
+
+
+async def test_cancelled_light_work_sees_it_where_it_waits_and_may_clean_up() -> None:
+    waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    cleaned: list[bool] = []
+
+    async def work() -> None:
+        try:
+            await waited
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append(True)
+
+    told = Told()
+    going = light(work(), told)
+    assert going is not None
+    going.cancel()
+    await turns()
+    assert cleaned == [True]
+    assert isinstance(told.calls[0][1], asyncio.CancelledError)
+    going.cancel()
+    await turns()
+    assert len(told.calls) == 1
+
+
+async def test_a_cancellation_that_comes_with_the_answer_is_not_lost() -> None:
+    waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    reached: list[bool] = []
+
+    async def work() -> None:
+        await waited
+        reached.append(True)
+
+    told = Told()
+    going = light(work(), told)
+    assert going is not None
+    waited.set_result(None)
+    going.cancel()
+    await turns()
+    assert reached == []
+    assert isinstance(told.calls[0][1], asyncio.CancelledError)
+
+
+async def test_light_work_reaches_a_task_where_it_needs_one() -> None:
+    async def timed() -> str:
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0)
+        return "in time"
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return await tasked(timed())
+
+    told = Told()
+    light(work(), told)
+    await turns(8)
+    assert told.calls == [("in time", None)]

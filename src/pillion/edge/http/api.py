@@ -15,7 +15,7 @@ from pillion.model.errors import ApiError
 from pillion.net.http import Headers, Request, Responder
 from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import Body, discard, whole
-from pillion.toolbox.tasks import eager
+from pillion.toolbox.tasks import light
 
 log = logging.getLogger("dapr.runtime.http")
 
@@ -157,9 +157,9 @@ class HttpApi:
                 ask.answer(reply, None)
                 return
         work = route.operation(ask) if front.around is None else front.around(ask, route.operation)
-        task = eager(work, ask.done)  # type: ignore[arg-type]
-        if task is not None:
-            responder.on_disconnect(task.cancel)  # type: ignore[arg-type]
+        going = light(work, ask.done)  # type: ignore[arg-type]
+        if going is not None:
+            responder.on_disconnect(going.cancel)
 
     def _look_up(self, request: Request) -> "_Found":
         """The operation of a request, remembered for its equals. Raises ValueError for a broken escape."""

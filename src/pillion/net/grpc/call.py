@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from pillion.net.grpc.messages import Assembly, unknown_encoding
 from pillion.net.grpc.words import PREFIX_BYTES, CallHead, prefixed, status_fields, wire_fields

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pillion.net.grpc.call import ServedCall
 from pillion.net.http2.frames import END_STREAM, FRAME_BYTES, LANE, ErrorCode, StreamFault
 from pillion.net.rpc import Code, LaneHandler, RpcError
-from pillion.toolbox.tasks import eager
+from pillion.toolbox.tasks import light
 
 if TYPE_CHECKING:
     from pillion.net.grpc.server import ServerConnection
@@ -47,9 +47,9 @@ class LaneServed(ServedCall):
         except RpcError as error:
             self._fail(error)
             return
-        task = eager(handler(self, payload[TIMEOUT_BYTES:]), self._handled)  # type: ignore[arg-type]
-        if task is not None:
-            self._keep(task)
+        going = light(handler(self, payload[TIMEOUT_BYTES:]), self._handled)  # type: ignore[arg-type]
+        if going is not None:
+            self._keep(going)
 
     def fits(self, size: int) -> bool:
         """See `LaneCall.fits`."""
@@ -59,7 +59,7 @@ class LaneServed(ServedCall):
         if answer is None:
             self._streamed(None, error)
             return
-        if self._task is not None or self._timer is not None:
+        if self._going is not None or self._timer is not None:
             self._stop()
         connection = self.connection
         if self.gone or self.local_closed:

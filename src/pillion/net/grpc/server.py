@@ -5,7 +5,6 @@ import logging
 import ssl
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from pillion.net import sockets
 from pillion.net.grpc.call import ServedCall
@@ -121,7 +120,9 @@ class GrpcServer:
         self.heads = Heads()
         self.time = time.perf_counter
         self.connections: set[ServerConnection] = set()
-        self.calls: set[asyncio.Task[Any]] = set()
+        self.calls: set[ServedCall] = set()
+        """Those whose handlers wait for something."""
+        self._quiet: asyncio.Future[None] | None = None
         """Handlers that wait for something."""
         self._listeners: list[asyncio.Server] = []
         self._paths: list[str] = []
@@ -164,9 +165,10 @@ class GrpcServer:
             connection.cut()
         await self._empty(CUT_SECONDS)
         if self.calls:
-            await asyncio.wait(self.calls, timeout=CUT_SECONDS)
+            self._quiet = self.loop.create_future()
+            await asyncio.wait([self._quiet], timeout=CUT_SECONDS)
         for call in self.calls:
-            log.warning("a call did not end within %.1f s: %s", CUT_SECONDS, call.get_name())
+            log.warning("a call did not end within %.1f s: %s", CUT_SECONDS, call.path.decode("latin-1"))
         if self._own_wheel:
             self.wheel.close()
 
@@ -188,6 +190,12 @@ class GrpcServer:
                 f"unknown method {method.decode('latin-1')} for service {service.decode('latin-1')}",
             )
         return RpcError(Code.UNIMPLEMENTED, f"unknown service {service.decode('latin-1')}")
+
+    def over(self, call: ServedCall) -> None:
+        """A handler that waited is done."""
+        self.calls.discard(call)
+        if not self.calls and self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
 
     def left(self, connection: ServerConnection) -> None:
         """A connection is over."""
