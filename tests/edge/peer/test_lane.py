@@ -34,6 +34,7 @@ ANSWERS = {
     "/untyped": answer(200, b"\x00\xff"),
     "/large": answer(200, b"x" * 40_000),
     "/edge": answer(200, b"x" * LANE_BYTES),
+    "/over": answer(200, b"x" * LANE_BYTES, f"X-Head: {'v' * 300}"),
     "/heads": answer(200, b"h", *(f"X-{number}: {'v' * 1000}" for number in range(20))),
 }
 
@@ -85,6 +86,7 @@ CALLS: list[tuple[str, str, bytes, Pairs]] = [
     ("GET", "/untyped", b"", [(b"accept-encoding", b"gzip")]),
     ("GET", "/large", b"", []),
     ("GET", "/edge", b"", []),
+    ("GET", "/over", b"", []),
     ("GET", "/heads", b"", []),
     ("POST", "/ok", b"x" * 40_000, []),
     ("POST", "/ok", b"x" * LANE_BYTES, []),
