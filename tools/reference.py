@@ -24,6 +24,7 @@ from pillion.contracts.secrets import SecretStore
 from pillion.contracts.state import StateStore
 from pillion.drivers.index import INDEX
 from pillion.edge.grpc import absent as absent_rpcs
+from pillion.edge.grpc import workflow
 from pillion.edge.grpc.bindings import BindingRpcs
 from pillion.edge.grpc.front import GROUPS
 from pillion.edge.grpc.invoke import InvokeRpcs
@@ -345,6 +346,9 @@ def _routes() -> str:
         "method, which is passed on to the app that the metadata `dapr-app-id` names; without it UNKNOWN.",
         "## gRPC, not in this version",
         _grouped(name for name in runtime_methods() if name in absent),
+        "## gRPC: `TaskHubSidecarService`, not in this version",
+        "What workflow SDKs speak. `Hello` is answered; the others are UNAVAILABLE:",
+        _bullets([*sorted({*workflow.unary()} - {"Hello"}), *workflow.streams()]),
         "## gRPC between sidecars: `dapr.proto.internals.v1.ServiceInvocation`",
         _bullets([*peer.unary(), *peer.streams()]),
         "Those of actors are refused. Reflection is on this port too.",

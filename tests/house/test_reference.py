@@ -12,6 +12,7 @@ from pillion.cli.command import GLOBAL
 from pillion.cli.main import COMMANDS
 from pillion.drivers.index import INDEX
 from pillion.edge.grpc import absent as absent_rpcs
+from pillion.edge.grpc import workflow
 from pillion.edge.grpc.front import GROUPS
 from pillion.host import flags
 from pillion.host.flags import FLAGS
@@ -89,6 +90,15 @@ def test_every_method_of_the_official_sdk_is_either_served_or_absent() -> None:
     theirs = {method.name for method in descriptor.services_by_name["Dapr"].methods}
     assert len(theirs) >= 94
     assert theirs - reference.served_methods() - reference.absent_methods() == set()
+
+
+def test_every_method_of_the_workflow_sdk_is_answered() -> None:
+    place = "dapr.ext.workflow._durabletask.internal.orchestrator_service_pb2"
+    (service,) = pytest.importorskip(place).DESCRIPTOR.services_by_name.values()
+    assert f"/{service.full_name}/".encode() == workflow.TASK_HUB
+    streaming = {method.name for method in service.methods if method.server_streaming}
+    assert streaming == set(workflow.streams())
+    assert {method.name for method in service.methods} - streaming == set(workflow.unary())
 
 
 def test_every_method_of_the_wire_belongs_to_one_api_group() -> None:

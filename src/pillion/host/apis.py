@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pillion.edge import allowed
 from pillion.edge.allowed import ApiRule
 from pillion.edge.grpc import absent as absent_rpcs
+from pillion.edge.grpc import workflow
 from pillion.edge.grpc.api import DAPR, GrpcApi
 from pillion.edge.grpc.bindings import BindingRpcs
 from pillion.edge.grpc.front import Admission as GrpcAdmission
@@ -86,6 +87,7 @@ class Apis:
         api.serve(
             DAPR, absent_rpcs.unary(flags.app_id, flags.namespace), absent_rpcs.streams(grpc_app=grpc_app)
         )
+        api.serve(workflow.TASK_HUB, workflow.unary(), workflow.streams())
         api.serve(DAPR, StateRpcs(services.state).unary())
         pubsub = PubSubRpcs(services.pubsub, services.subscriptions)
         api.serve(DAPR, pubsub.unary(), pubsub.streams())

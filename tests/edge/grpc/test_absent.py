@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from pillion.edge.grpc import absent
+from pillion.edge.grpc import absent, workflow
 from pillion.edge.grpc.api import DAPR, GrpcApi
 from pillion.net.grpc.server import GrpcServer
 from pillion.wire.proto import rpc, runtime
@@ -25,6 +25,7 @@ VECTOR = (
 async def served(*, grpc_app: bool = False) -> AsyncIterator[grpc.aio.Channel]:
     api = GrpcApi(None, lambda *_: None)
     api.serve(DAPR, absent.unary("appa", "default"), absent.streams(grpc_app=grpc_app))
+    api.serve(workflow.TASK_HUB, workflow.unary(), workflow.streams())
     server = GrpcServer(api)
     port = await server.listen(["127.0.0.1"], 0)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -135,3 +136,13 @@ async def test_a_stream_of_actor_events_needs_a_grpc_app_and_placement(
     async with served(grpc_app=grpc_app) as channel:
         stream = channel.stream_stream(f"{DAPR.decode()}SubscribeActorEventsAlpha1")()
         assert await refusal(stream.read()) == (code, text, "")
+
+
+async def test_a_workflow_worker_is_greeted_and_has_no_work(channel: grpc.aio.Channel) -> None:
+    hub = workflow.TASK_HUB.decode()
+    assert await channel.unary_unary(f"{hub}Hello")(b"") == b""
+    for method in ("StartInstance", "GetInstance", "CompleteOrchestratorTask"):
+        refused = await refusal(channel.unary_unary(hub + method)(b""))
+        assert refused == ("UNAVAILABLE", "placement service is not configured", "")
+    code, text, _ = await refusal(channel.unary_stream(f"{hub}GetWorkItems")(b"").read())
+    assert code == "UNAVAILABLE" and text.startswith("unable to establish work item stream at this time: ")
