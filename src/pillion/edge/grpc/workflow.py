@@ -23,7 +23,7 @@ _NO_WORK: Final = (
 
 def unary() -> dict[str, Unary]:
     """Every unary method by name."""
-    return {"Hello": _hello} | dict.fromkeys(_METHODS, _absent)
+    return {"Hello": _hello, **dict.fromkeys(_METHODS, _absent)}
 
 
 def streams() -> dict[str, Streaming]:
