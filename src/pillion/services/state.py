@@ -9,7 +9,19 @@ from pillion.contracts.words import DriverError, EtagInvalid, EtagMismatch, Refu
 from pillion.model import errors as faults
 from pillion.model.call import Call
 from pillion.model.errors import ApiError, Fault
-from pillion.model.state import NOTHING, Consistency, Delete, Entry, Found, Put, Removal, Save, Wish, Write
+from pillion.model.state import (
+    NOTHING,
+    Consistency,
+    Delete,
+    Entry,
+    Found,
+    Guard,
+    Put,
+    Removal,
+    Save,
+    Wish,
+    Write,
+)
 from pillion.rules import keys as key_rules
 from pillion.rules import state as rules
 from pillion.services.mount import Mount
@@ -29,6 +41,11 @@ class StateMount(Mount[StateStore[Any]]):
 
     prefix: str = ""
     sealer: Sealer | None = None
+
+    @property
+    def plain(self) -> bool:
+        """What an app saves is what the driver is given: nothing is sealed, and nothing ends unasked."""
+        return self.sealer is None and self.driver.lifetime is None
 
     @classmethod
     def of(cls, mount: Mount[StateStore[Any]], *, prefix: str, sealer: Sealer | None = None) -> "StateMount":
@@ -131,7 +148,7 @@ class StateService:
     async def save(self, call: Call, mount: StateMount, items: Sequence[Save]) -> None:
         """Write one key, or several that stand alone: when some fail the others are written all the same."""
         if len(items) == 1:
-            await self.save_one(call, mount, items[0])
+            await self.save_one(call, mount, *items[0])
             return
         batch = self._batch(mount, items)
         if not items:
@@ -142,12 +159,20 @@ class StateService:
             fault, why = batch.fault(_SAVE, error)
             raise ApiError(fault, store=mount.name, why=why) from error
 
-    async def save_one(self, call: Call, mount: StateMount, item: Save) -> None:
-        """Write one key."""
-        place = _place(mount, item.key)
+    async def save_one(
+        self, call: Call, mount: StateMount, key: str, value: bytes,
+        etag: str | None = None, concurrency: str = "", consistency: str = "",
+        metadata: Mapping[str, str] = NOTHING, content_type: str = "",
+    ) -> None:  # fmt: skip
+        """Write one key; the words are those of a `Save`."""
+        place = _place(mount, key)
         driver, started, ok = mount.driver, perf_counter(), False
         try:
-            put = self._put(mount, item, place)
+            if etag or concurrency or consistency or metadata is not NOTHING or not mount.plain:
+                item = Save(key, value, etag, concurrency, consistency, metadata, content_type)
+                put = self._put(mount, item, place)
+            else:
+                put = Put(place, value, Guard.NONE, None, content_type)
             if mount.direct:
                 await driver.put(put)
             else:
@@ -230,19 +255,15 @@ class StateService:
         return Delete(place, expect, consistency, wish.metadata)
 
     def _put(self, mount: StateMount, wish: Save, place: str) -> Put:
-        _, value, etag, concurrency, consistency, metadata, kind = wish
-        if mount.sealer is not None:
-            value, kind = mount.sealer.seal(value), ""
-        if not etag and not concurrency and not consistency and metadata is NOTHING:
-            if mount.driver.lifetime is None:
-                return Put(place, value, content_type=kind)
         try:
-            fresh = rules.consistency(consistency)
-            expect = rules.expectation(etag, concurrency)
-            ends = self._ends(mount, metadata)
+            consistency = rules.consistency(wish.consistency)
+            expect = rules.expectation(wish.etag, wish.concurrency)
+            ends = self._ends(mount, wish.metadata)
         except rules.UnknownWord as error:
             raise Refused(str(error)) from error
-        return Put(place, value, expect, ends, kind, fresh, metadata)
+        if mount.sealer is None:
+            return Put(place, wish.value, expect, ends, wish.content_type, consistency, wish.metadata)
+        return Put(place, mount.sealer.seal(wish.value), expect, ends, "", consistency, wish.metadata)
 
     def _ends(self, mount: StateMount, metadata: Mapping[str, str]) -> float | None:
         seconds = rules.lifetime(metadata) if metadata else None

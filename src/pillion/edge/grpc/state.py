@@ -6,7 +6,7 @@ from typing import Any
 from pillion.edge.grpc.api import Unary
 from pillion.model.call import Call
 from pillion.model.errors import STATE_KEY_EMPTY, ApiError
-from pillion.model.state import NOTHING, Save
+from pillion.model.state import NOTHING
 from pillion.net.rpc import Code, RpcError, ServerCall
 from pillion.services.state import StateMount, StateService
 from pillion.wire import state as wire
@@ -60,7 +60,7 @@ class StateRpcs:
         if (plain := wire.plain_save(message)) is not None:
             store, key, value = plain
             if key:
-                await self._service.save_one(call, self._service.find(store), Save(key, value))
+                await self._service.save_one(call, self._service.find(store), key, value)
                 return _EMPTY
         request = runtime.SaveStateRequest.FromString(message)
         mount = self._service.find(request.store_name)
