@@ -77,7 +77,7 @@ def _stand_by(args: Sequence[str]) -> int:
 
     try:
         born = zygote.stand_by(args)
-    except zygote.NotOurs as error:
+    except (zygote.NotOurs, zygote.Unsafe) as error:
         return _refused(FlagError([str(error)], status=1))
     return 0 if born is None else run(born.args, born.environ)
 

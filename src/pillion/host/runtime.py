@@ -67,6 +67,11 @@ class Runtime:
         self._ill = asyncio.Event()
         """Set while a watched app is unhealthy."""
 
+    @property
+    def http_address(self) -> str:
+        """Where the HTTP API listens, once it does."""
+        return self._listeners.http_address
+
     async def start(self) -> None:
         """Open everything and serve. Returns once both APIs answer; the app is waited for in the background."""
         flags, conf = self._setup.flags, self._setup.configuration

@@ -22,6 +22,8 @@ from typing import Any, NoReturn
 
 from pillion.host import title
 from pillion.host.catalogue import Catalogue, ExtraMissing, UnknownType
+from pillion.host.rehearsal import Unsafe as Unsafe
+from pillion.host.rehearsal import rehearse
 from pillion.toolbox.lazily import dataclass
 from pillion.wire.proto import warm
 
@@ -58,12 +60,15 @@ def stand_by(args: Sequence[str]) -> Birth | None:
     """Fork for whoever holds the other end of standard input until it lets go: None then.
 
     Returns in every child as well, with what that is to be. Words of `args` such as `state.redis/v1` name the drivers
-    that will be wanted. Raises `NotOurs`.
+    that will be wanted. Raises `NotOurs` and `Unsafe`.
     """
     link = _link()
     try:
         owner = _owner(link)
         _warm(word for word in args if "/" in word)
+        rehearse()
+        gc.collect()
+        gc.freeze()  # nobody looks at it any more, so it stays shared
         title.show(["pilliond", "--zygote"])
         while (order := _order(link)) is not None:
             if _fork(order):
@@ -100,7 +105,7 @@ def _owner(link: socket.socket) -> int:
 
 
 def _warm(types: Iterable[str]) -> None:
-    """Import what sidecars will use, and keep the collector from ever touching it: what is not written to stays shared."""
+    """Import what sidecars will use."""
     import pillion.resources.events  # noqa: F401
 
     catalogue = Catalogue()
@@ -114,8 +119,6 @@ def _warm(types: Iterable[str]) -> None:
     except ImportError:
         pass
     warm()
-    gc.collect()
-    gc.freeze()
 
 
 def _order(link: socket.socket) -> Order | None:
