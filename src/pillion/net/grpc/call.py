@@ -287,7 +287,7 @@ class ServedCall(Exchange):
             going.cancel()
 
     def _answered(self, message: bytes | None, error: BaseException | None) -> None:
-        if self._going is not None or self._timer is not None:
+        if self.__dict__ and (self._going is not None or self._timer is not None):
             self._stop()
         if error is not None or message is None:
             self._fail(self._fault(error))
@@ -343,9 +343,9 @@ class ServedCall(Exchange):
 
     def _over(self, code: int) -> None:
         """The call is over: what was received and never read is forgotten, and the service is told once."""
-        if self._queue is not None:
-            self._release()
-        if self._tellers is not None:
+        if self.__dict__:
+            if self._queue is not None:
+                self._release()
             self._tellers = None
         if not self._counted:
             self._counted = True
@@ -421,9 +421,7 @@ class ServedCall(Exchange):
             framed > FRAME_BYTES
             or framed > self.send_window
             or framed > connection.window
-            or self._head_sent
-            or self._initial
-            or self._trailers
+            or (self.__dict__ and (self._head_sent or self._initial or self._trailers))
             or connection.paused
             or connection.notice
             or (limit is not None and size > limit)
