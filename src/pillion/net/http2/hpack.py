@@ -37,7 +37,7 @@ _FIELD_COST = 32
 _SENSITIVE = frozenset(
     (b"authorization", b"cookie", b"set-cookie", b"proxy-authorization", b"dapr-api-token")
 )
-_LIKE_THE_NEWEST = 0x40 | _FIRST_DYNAMIC
+_LIKE_THE_NEWEST = bytes((0x40 | _FIRST_DYNAMIC,))
 """A literal that enters the table, named like the field that entered last."""
 _STEADY = 4
 """Beginnings of blocks remembered by their places."""
@@ -117,6 +117,8 @@ class Decoder:
         self._limit = TABLE_BYTES
         self._added = 0
         self._steady: list[_Steady] = []  # the last one learned first
+        self._turn = 0  # which of them was met last
+        self._expected = b""
 
     def decode(self, block: bytes) -> HeaderBlock:
         """The fields of a block; raises `HpackError`."""
@@ -135,38 +137,62 @@ class Decoder:
 
         Each call of a client with deadlines is one; None for anything else, nothing having happened.
         """
-        table, added = self._table, self._added
-        depth = _FIRST_DYNAMIC + len(table)
-        for steady in self._steady:
-            shift = added - steady.added
-            if steady.deepest + shift < depth and block.startswith(spelled := steady.spelled(shift)):
-                break
+        expected = self._expected
+        if expected and block.startswith(expected):
+            steady, at = self._steady[self._turn], len(expected)
         else:
-            return None
-        rest = block[len(spelled) :]
-        name, length = table[-1][0], len(rest) - 2
-        if not 0 < length < 0x7F or rest[0] != _LIKE_THE_NEWEST or name not in _VOLATILE:
-            return None
-        value = rest[2:]
-        if rest[1] == length | 0x80:
+            expected, at = b"", self._resumed(block)
+            if not at:
+                return None
+            steady = self._steady[self._turn]
+        table, length, value = self._table, block[at], block[at + 1 :]
+        size = len(value)
+        if length == size | 0x80 and size < 0x7F:
             value = unpack(value)
-        elif rest[1] != length:
+        elif length != size or size >= 0x7F:
             return None
+        name = table[-1][0]
         cost = len(name) + len(value) + _FIELD_COST
         if steady.size + cost > self.list_bytes:
             return None
         field = (name, value)
         table.append(field)
-        self._added = added + 1
+        self._added += 1
         self._used += cost
         if self._used > self._limit:
             self._evict()
         if self.memo:
             self.memo.clear()
             self._stem = 0
+        deepest = steady.deepest + self._added - steady.added
+        if expected and deepest < 0x7F and deepest - _FIRST_DYNAMIC < len(table):
+            self._expected = expected.translate(_NEXT)
+        else:
+            self._expected = self._foreseen(steady)
         return HeaderBlock([*steady.fields, field], False, steady.block)
 
+    def _resumed(self, block: bytes) -> int:
+        """Where a block's volatile field begins its value, 0 where the block does not begin in a known way."""
+        depth = _FIRST_DYNAMIC + len(self._table)
+        for turn, steady in enumerate(self._steady):
+            shift = self._added - steady.added
+            if steady.deepest + shift < depth and block.startswith(spelled := steady.spelled(shift)):
+                at = len(spelled)
+                if block[at : at + 1] == _LIKE_THE_NEWEST and self._table[-1][0] in _VOLATILE:
+                    self._turn = turn
+                    return at + 1
+                return 0
+        return 0
+
+    def _foreseen(self, steady: _Steady) -> bytes:
+        """How the next block begins, if its client goes on as it did."""
+        shift = self._added - steady.added
+        if steady.deepest + shift >= _FIRST_DYNAMIC + len(self._table):
+            return b""
+        return steady.spelled(shift) + _LIKE_THE_NEWEST
+
     def _read(self, block: bytes) -> HeaderBlock:
+        self._expected = b""
         reading = _Reading(self, block)
         start = self._begun(block, reading)
         added = self._added
