@@ -13,7 +13,7 @@ from .contenders import Contender, Floor, Sidecar
 from .growth import grow
 from .process import BenchError
 from .rounds import Plan, Record, run_round
-from .works import MAIN, PUBSUB, REDIS_PUBSUB, TOPIC, WORKS, Work, chosen, listed
+from .works import GRPC_TOPIC, MAIN, PUBSUB, REDIS_PUBSUB, TOPIC, WORKS, Work, chosen, listed
 
 _ROOT = Path(__file__).parent.parent
 _OURS = _ROOT / ".venv" / "bin" / "pilliond"
@@ -97,7 +97,8 @@ def _measure(options: argparse.Namespace, sidecars: list[Sidecar]) -> Record:
         if redis is not None:
             stack.callback(redis.process.stop)
         brokers = (PUBSUB, *((REDIS_PUBSUB,) if redis else ()))
-        app = load.start_app(place, ",".join(f"{broker}/{TOPIC}" for broker in brokers))
+        topics = ([f"{broker}/{topic}" for broker in brokers] for topic in (TOPIC, GRPC_TOPIC))
+        app = load.start_app(place, *topics)
         stack.callback(app.process.stop)
         works = _possible(options.work, redis)
         plan = Plan(contenders, works, pressure, app, redis, place, _FEW_ROUNDS if options.mixture else 0)

@@ -10,7 +10,7 @@ from statistics import median
 from . import load
 from .contenders import Contender, Floor, Sidecar
 from .rounds import Plan, Record, Sample, run_round
-from .works import PUBSUB, TOPIC, listed
+from .works import GRPC_TOPIC, PUBSUB, TOPIC, listed
 
 _LIMITS = Path(__file__).parent / "limits.toml"
 _ROUNDS = 3
@@ -44,7 +44,7 @@ def _measured(command: str, names: list[str]) -> Record:
     load.build()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as stack:
         place = Path(folder)
-        app = load.start_app(place, f"{PUBSUB}/{TOPIC}")
+        app = load.start_app(place, [f"{PUBSUB}/{TOPIC}"], [f"{PUBSUB}/{GRPC_TOPIC}"])
         stack.callback(app.process.stop)
         contenders: list[Contender] = [Sidecar("pilliond", command), Floor()]
         plan = Plan(contenders, listed([_YARDSTICK, *names]), _PRESSURE, app, None, place)

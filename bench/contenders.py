@@ -83,7 +83,8 @@ class Sidecar:
 
     def start(self, ground: Ground) -> Running:
         """One after the other, since two at once may trip over a fresh name file; then fill the stores."""
-        write_resources(ground.directory, ground.app, ground.redis, ground.database)
+        redis = ground.redis.port if ground.redis else None
+        write_resources(ground.directory, ground.app, redis, ground.database)
         apps = {CALLEE: (ground.app.http, "http"), GRPC_CALLEE: (ground.app.grpc, "grpc"), "front": None}
         parts: dict[str, Launched] = {}
         running = Running(self.name, parts)

@@ -48,7 +48,7 @@ def _components(number: int, contender: Sidecar, count: int, place: Path) -> Gro
 
 def _topics(number: int, contender: Sidecar, count: int, place: Path, pressure: Pressure) -> Growth:
     here = _made(place.with_name(f"{place.name}-topics"))
-    app = start_app(here, ",".join(f"{PUBSUB}/topic{n}" for n in range(count)))
+    app = start_app(here, [f"{PUBSUB}/topic{n}" for n in range(count)])
     try:
         part = contender.alone(here, [Component(PUBSUB, "pubsub.in-memory")], (app.http, "http"))
         try:

@@ -6,7 +6,7 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,11 +97,12 @@ def build() -> None:
         raise BenchError("the load generator did not build, see above") from error
 
 
-def start_app(directory: Path, topics: str, name: str = "app") -> App:
-    """`topics` are what it subscribes to: broker/topic, commas between."""
+def start_app(directory: Path, topics: Sequence[str], grpc_topics: Sequence[str] = ()) -> App:
+    """Each topic is broker/topic."""
     http, grpc = free_ports(2)
     command = [str(_BINARY), "app", "-listen", f"127.0.0.1:{http}", "-grpc", f"127.0.0.1:{grpc}"]
-    process = Process([*command, "-subscribe", topics], environment=os.environ, log=directory / f"{name}.log")
+    command += ["-subscribe", ",".join(topics), "-subscribe-grpc", ",".join(grpc_topics)]
+    process = Process(command, environment=os.environ, log=directory / "app.log")
     process.wait_until_listening(http)
     process.wait_until_listening(grpc)
     return App(process, http, grpc)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .brokers import Redis
 from .load import App
 from .works import (
     BINDING,
@@ -55,7 +54,7 @@ class Component:
 
 
 def write_resources(
-    directory: Path, app: App | None = None, redis: Redis | None = None, database: int = 0
+    directory: Path, app: App | None = None, redis_port: int | None = None, database: int = 0
 ) -> None:
     """All components of the works, as far as the app and a Redis are there for them."""
     (directory / "secrets.json").write_text(json.dumps({"password": "open, pillion"}))
@@ -68,8 +67,8 @@ def write_resources(
     ]
     if app is not None:
         components.append(Component(HTTP_BINDING, "bindings.http", {"url": f"http://127.0.0.1:{app.http}"}))
-    if redis is not None:
-        at = {"redisHost": f"127.0.0.1:{redis.port}", "redisDB": str(database)}
+    if redis_port is not None:
+        at = {"redisHost": f"127.0.0.1:{redis_port}", "redisDB": str(database)}
         components += [
             Component(REDIS, "state.redis", at),
             Component(REDIS_PUBSUB, "pubsub.redis", at),

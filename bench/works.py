@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 STATE_STORE, SQLITE, REDIS = "statestore", "sqlite", "redis"
 PUBSUB, REDIS_PUBSUB = "pubsub", "redispub"
 SECRETS, BINDING, HTTP_BINDING = "secrets", "files", "web"
-TOPIC, UNREAD = "orders", "unread"
-"""The topic apps subscribe to, and one nobody reads."""
+TOPIC, GRPC_TOPIC, UNREAD = "orders", "grpc-orders", "unread"
+"""The topics of the apps over HTTP and over gRPC, and one nobody reads."""
 CALLEE, GRPC_CALLEE = "back", "grpcback"
 KEY = "order"
 BULK = 10
@@ -271,8 +271,11 @@ def _events(prefix: str, broker: str, where: str) -> Iterable[Work]:
     )
     for name, title, call in rows:
         yield Work(prefix + name, f"{title}, {where}", call, needs_redis=redis)
-    for name, at, kind in (("deliver-http", CALLEE, "HTTP"), ("deliver-grpc", GRPC_CALLEE, "gRPC")):
-        call = HttpCall("POST", f"/v1.0/publish/{broker}/{TOPIC}", _DELIVERED)
+    for name, at, kind, topic in (
+        ("deliver-http", CALLEE, "HTTP", TOPIC),
+        ("deliver-grpc", GRPC_CALLEE, "gRPC", GRPC_TOPIC),
+    ):
+        call = HttpCall("POST", f"/v1.0/publish/{broker}/{topic}", _DELIVERED)
         title = f"Publish and delivery, {kind} app, {where}"
         yield Work(prefix + name, title, call, at, (at,), delivered=True, needs_redis=redis)
 

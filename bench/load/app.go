@@ -22,6 +22,7 @@ var (
 // as it got, streams when asked to, and tells the callers which of their events came.
 type app struct {
 	topics    []topic
+	overGRPC  []topic
 	delivered *delivered
 }
 
@@ -31,15 +32,12 @@ func runApp(args []string) error {
 	flags := flag.NewFlagSet("app", flag.ContinueOnError)
 	listen := flags.String("listen", "127.0.0.1:0", "address for HTTP")
 	grpcAt := flags.String("grpc", "", "address for gRPC")
-	subscribe := flags.String("subscribe", "", "topics, as broker/topic with commas between")
+	subscribe := flags.String("subscribe", "", "topics over HTTP, as broker/topic with commas between")
+	overGRPC := flags.String("subscribe-grpc", "", "topics over gRPC")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	a := &app{delivered: &delivered{}}
-	for _, each := range strings.FieldsFunc(*subscribe, func(r rune) bool { return r == ',' }) {
-		broker, name, _ := strings.Cut(each, "/")
-		a.topics = append(a.topics, topic{broker, name})
-	}
+	a := &app{topics: topics(*subscribe), overGRPC: topics(*overGRPC), delivered: &delivered{}}
 	door, err := net.Listen("tcp", *listen)
 	if err != nil {
 		return err
@@ -56,6 +54,15 @@ func runApp(args []string) error {
 		}
 		go a.serve(conn)
 	}
+}
+
+func topics(list string) []topic {
+	var found []topic
+	for _, each := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
+		broker, name, _ := strings.Cut(each, "/")
+		found = append(found, topic{broker, name})
+	}
+	return found
 }
 
 func (a *app) serve(conn net.Conn) {

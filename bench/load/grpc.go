@@ -104,7 +104,7 @@ func (a *app) reply(method string, asked []byte) []byte {
 	switch callback {
 	case "ListTopicSubscriptions":
 		var all bytes.Buffer
-		for _, t := range a.topics {
+		for _, t := range a.overGRPC {
 			all.Write(field(1, append(field(1, []byte(t.broker)), field(2, []byte(t.name))...)))
 		}
 		return all.Bytes()

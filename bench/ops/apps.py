@@ -1,7 +1,8 @@
 """The app behind a sidecar, on the same loop: it answers at once, and tells how many events it was brought."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from ..floor.link import (
@@ -13,19 +14,13 @@ from ..floor.link import (
     literal,
     message,
 )
-from ..works import PUBSUB, TOPIC
+from ..works import GRPC_TOPIC, TOPIC
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 _NO_CONFIG = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 _PONG = b'{"pong":true}'
-_TOPICS = b'[{"pubsubname":"%b","topic":"%b","route":"/events"}]' % (PUBSUB.encode(), TOPIC.encode())
 _HEAD = b"\x88" + literal(b"content-type", b"application/grpc")
 _TAIL = literal(b"grpc-status", b"0")
-_SUBSCRIBED = (
-    b"\n"
-    + bytes((len(PUBSUB) + len(TOPIC) + 4,))
-    + b"".join(bytes((key, len(text))) + text.encode() for key, text in ((0x0A, PUBSUB), (0x12, TOPIC)))
-)
 
 
 class Delivered:
@@ -46,11 +41,26 @@ class Delivered:
             self._done.set_result(None)
 
 
+def _json_topics(brokers: Sequence[str]) -> bytes:
+    rows = [{"pubsubname": broker, "topic": TOPIC, "route": "/events"} for broker in brokers]
+    return json.dumps(rows).encode()
+
+
+def _proto_topics(brokers: Sequence[str]) -> bytes:
+    rows = [_text(1, broker) + _text(2, GRPC_TOPIC) for broker in brokers]
+    return b"".join(b"\n" + bytes((len(row),)) + row for row in rows)
+
+
+def _text(number: int, text: str) -> bytes:
+    return bytes((number << 3 | 2, len(text))) + text.encode()
+
+
 class HttpApp(asyncio.Protocol):
     """A connection to the HTTP app. Requests come complete: the sidecar writes each in one piece."""
 
-    def __init__(self, delivered: Delivered) -> None:
+    def __init__(self, delivered: Delivered, brokers: Sequence[str]) -> None:
         self._delivered = delivered
+        self._topics = _json_topics(brokers)
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,7 +76,7 @@ class HttpApp(asyncio.Protocol):
         if first.endswith(b"/dapr/config"):
             return _NO_CONFIG
         if first.endswith(b"/dapr/subscribe"):
-            return _OK % (len(_TOPICS), _TOPICS)
+            return _OK % (len(self._topics), self._topics)
         if first.endswith(b"/events"):
             self._delivered.one()
         return _OK % (len(_PONG), _PONG)
@@ -83,14 +93,16 @@ def _whole(buffer: bytes) -> int | None:
     return end if len(buffer) >= end else None
 
 
-def grpc_app(delivered: Delivered) -> Callable[[], asyncio.Protocol]:
+def grpc_app(delivered: Delivered, brokers: Sequence[str]) -> Callable[[], asyncio.Protocol]:
     """The gRPC app. An event is the only call with a message; all others are questions about topics and bindings."""
+
+    topics = _proto_topics(brokers)
 
     def answer(link: Link, stream: int, asked: bytes) -> None:
         if asked:
             delivered.one()
         head = frame(HEADERS, END_HEADERS, stream, _HEAD)
         tail = frame(HEADERS, END_HEADERS | END_STREAM, stream, _TAIL)
-        link.send(head + message(stream, 0, b"" if asked else _SUBSCRIBED) + tail)
+        link.send(head + message(stream, 0, b"" if asked else topics) + tail)
 
     return lambda: Link(preface=b"", receive=answer)

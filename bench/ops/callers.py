@@ -88,6 +88,7 @@ class HttpCallers:
 
 def _rendered(call: HttpCall, port: int) -> bytes:
     head = f"{call.method} {call.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: pillion-bench\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in call.headers)
     body = call.body.replace("@CALLER@", "1")
     if body:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -100,6 +101,7 @@ class GrpcCallers(asyncio.Protocol):
     def __init__(self, call: GrpcCall, count: int) -> None:
         self._path = call.path.encode()
         self._message = b"\0" + len(call.message).to_bytes(4, "big") + call.message
+        self._extra = tuple((name.encode(), value.encode()) for name, value in call.headers)
         self._count = count
         self._packing = GoEncoder()
         self._next = 1
@@ -167,6 +169,7 @@ class GrpcCallers(asyncio.Protocol):
                 (b"user-agent", b"grpc-go/1.64.1"),
                 (b"te", b"trailers"),
                 (b"grpc-timeout", b"%du" % (11_999_999 - 137 * stream)),
+                *self._extra,
             )
         )
         head = frame(HEADERS, END_HEADERS, stream, block)

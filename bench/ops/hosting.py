@@ -12,6 +12,7 @@ from pillion.host.setup import prepare
 
 from ..process import free_ports
 from ..resources import write_resources
+from ..works import PUBSUB, REDIS_PUBSUB
 from .apps import Delivered, HttpApp, grpc_app
 
 
@@ -24,12 +25,15 @@ class Hosted:
 
 
 @contextlib.asynccontextmanager
-async def hosted(folder: Path, delivered: Delivered) -> AsyncIterator[dict[str, Hosted]]:
+async def hosted(
+    folder: Path, delivered: Delivered, redis_port: int | None = None
+) -> AsyncIterator[dict[str, Hosted]]:
     """All three, found by name and ready; stopped at the end."""
     loop = asyncio.get_running_loop()
-    write_resources(folder)
-    plain = await loop.create_server(lambda: HttpApp(delivered), "127.0.0.1", 0)
-    rpc = await loop.create_server(grpc_app(delivered), "127.0.0.1", 0)
+    write_resources(folder, redis_port=redis_port)
+    brokers = [PUBSUB, *([REDIS_PUBSUB] if redis_port else [])]
+    plain = await loop.create_server(lambda: HttpApp(delivered, brokers), "127.0.0.1", 0)
+    rpc = await loop.create_server(grpc_app(delivered, brokers), "127.0.0.1", 0)
     running: list[Runtime] = []
     ports: dict[str, Hosted] = {}
     for name, app, protocol in (("back", plain, "http"), ("grpcback", rpc, "grpc"), ("front", None, "")):
