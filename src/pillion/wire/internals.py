@@ -386,6 +386,31 @@ def _bounded(known: dict[K, V]) -> dict[K, V]:
     return known
 
 
+def read_service_request(data: bytes) -> Invocation | None:
+    """The runtime API's InvokeServiceRequest (1 id, 3 message as above); None without a message. Raises Malformed."""
+    invocation = Invocation("", "", "", [], from_grpc=True)
+    message = False
+    pos, end = 0, len(data)
+    while pos < end:
+        tag = data[pos]
+        if tag == 0x1A:
+            start, pos = span(data, pos + 1, end)
+            invocation.body = _read_message(data, start, pos, invocation)
+            message = True
+        elif tag == 0x0A:
+            start, pos = span(data, pos + 1, end)
+            invocation.app_id = data[start:pos].decode()
+        else:
+            pos = skip(data, pos, end)
+    return invocation if message else None
+
+
+def service_response(type_url: str, body: bytes, content_type: str) -> bytes:
+    """The runtime API's InvokeResponse: 1 data, 2 content_type."""
+    made = prefixed(b"\x0a", _any(type_url, body)) if body or type_url else b""
+    return made + prefixed(b"\x12", content_type.encode()) if content_type else made
+
+
 def piece(data: bytes, seq: int) -> bytes:
     """A following message of either stream: one more piece of the body."""
     return _payload(data, seq)

@@ -14,9 +14,11 @@ from pillion.ports.peers import PeerFailed
 from pillion.services.invoke import InvokeService, grpc_code
 from pillion.toolbox.stream import StreamClosed, whole
 from pillion.wire import errors as wire
-from pillion.wire.internals import VERBS
-from pillion.wire.proto import common, runtime
+from pillion.wire.internals import read_service_request, service_response
+from pillion.wire.proto import runtime
+from pillion.wire.scan import Malformed
 
+_MOST_KNOWN: Final = 256
 _SHOWN: Final = 63
 """The most bytes of an error's body that go into its details."""
 
@@ -39,6 +41,7 @@ class InvokeRpcs:
 
     def __init__(self, service: InvokeService) -> None:
         self._service = service
+        self._initials: dict[tuple[object, ...], Pairs] = {}
 
     def unary(self) -> dict[str, Unary]:
         """The methods by name."""
@@ -46,24 +49,10 @@ class InvokeRpcs:
 
     async def invoke(self, call: Call, rpc: ServerCall, message: bytes) -> bytes:
         """Call an app and answer in gRPC's words, whatever it speaks."""
-        asked = runtime.InvokeServiceRequest.FromString(message)
-        if not asked.HasField("message"):
-            raise ApiError(DIRECT_INVOKE, app_id=asked.id, why=_NO_MESSAGE)
-        wanted = asked.message
-        verb = wanted.http_extension.verb
-        invocation = Invocation(
-            asked.id,
-            wanted.method,
-            VERBS[verb] if 0 < verb < len(VERBS) else "",
-            list(rpc.metadata),
-            wanted.data.value,
-            query=wanted.http_extension.querystring,
-            content_type=wanted.content_type,
-            type_url=wanted.data.type_url,
-            from_grpc=True,
-            deadline=rpc.deadline,
-            trace=call.trace,
-        )
+        invocation = _read(message)
+        app_id = invocation.app_id
+        invocation.headers = list(rpc.metadata)
+        invocation.deadline, invocation.trace = rpc.deadline, call.trace
         try:
             outcome = await self._service.invoke(invocation)
         except ApiError as error:
@@ -71,8 +60,45 @@ class InvokeRpcs:
         try:
             body = await whole(outcome.body)
         except (ConnectionError, StreamClosed) as error:
-            raise ApiError(DIRECT_INVOKE, app_id=asked.id, why=str(error)) from error
-        return _http(rpc, outcome, body) if outcome.is_http else _grpc(rpc, outcome, body)
+            raise ApiError(DIRECT_INVOKE, app_id=app_id, why=str(error)) from error
+        return self._http(rpc, outcome, body) if outcome.is_http else _grpc(rpc, outcome, body)
+
+    def _http(self, rpc: ServerCall, outcome: Outcome, body: bytes) -> bytes:
+        """An HTTP app's answer: 2xx is OK, anything else an error that tells the status and the start of the body."""
+        status = outcome.status
+        initial = self._initial(status, outcome.headers)
+        code = grpc_code(outcome)
+        if code == Code.OK:
+            rpc.set_initial(initial)
+            return _response(outcome, body)
+        rpc.send_initial(
+            initial
+        )  # in a frame of its own: beside the status a client would take it for trailers
+        text = _PHRASES.get(status, "")
+        shown = body[:_SHOWN].decode("utf-8", "replace")
+        info = wire.error_info(text, "dapr.io", {"http.code": str(status), "http.error_message": shown})
+        raise RpcError(code, text, details=wire.status(code, text, [info]))
+
+    def _initial(self, status: int, headers: Pairs) -> Pairs:
+        """An answer's headers as metadata, remembered for its equals."""
+        key = (status, *headers)
+        known = self._initials.get(key)
+        if known is None:
+            if len(self._initials) >= _MOST_KNOWN:
+                self._initials.clear()
+            known = self._initials[key] = [*_named(headers), (b"dapr-http-status", b"%d" % status)]
+        return known
+
+
+def _read(message: bytes) -> Invocation:
+    try:
+        asked = read_service_request(message)
+        if asked is not None:
+            return asked
+    except (Malformed, UnicodeDecodeError):
+        pass  # the parser says what is wrong, if it finds it wrong
+    read = runtime.InvokeServiceRequest.FromString(message)
+    raise ApiError(DIRECT_INVOKE, app_id=read.id, why=_NO_MESSAGE)
 
 
 def _out_of_time(error: ApiError) -> RpcError | None:
@@ -89,21 +115,6 @@ _NO_MESSAGE: Final = (
 )
 
 
-def _http(rpc: ServerCall, outcome: Outcome, body: bytes) -> bytes:
-    """An HTTP app's answer: 2xx is OK, anything else an error that tells the status and the start of the body."""
-    status = outcome.status
-    initial = [*_named(outcome.headers), (b"dapr-http-status", b"%d" % status)]
-    code = grpc_code(outcome)
-    if code == Code.OK:
-        rpc.set_initial(initial)
-        return _response(outcome, body)
-    rpc.send_initial(initial)  # in a frame of its own: beside the status a client would take it for trailers
-    text = _PHRASES.get(status, "")
-    shown = body[:_SHOWN].decode("utf-8", "replace")
-    info = wire.error_info(text, "dapr.io", {"http.code": str(status), "http.error_message": shown})
-    raise RpcError(code, text, details=wire.status(code, text, [info]))
-
-
 def _grpc(rpc: ServerCall, outcome: Outcome, body: bytes) -> bytes:
     """A gRPC app's answer as it is."""
     initial = [pair for pair in outcome.headers if pair[0] not in _HIDDEN and pair[0] != b"content-type"]
@@ -118,11 +129,7 @@ def _grpc(rpc: ServerCall, outcome: Outcome, body: bytes) -> bytes:
 
 
 def _response(outcome: Outcome, body: bytes) -> bytes:
-    answer = common.InvokeResponse(content_type=outcome.content_type or _content_type(outcome.headers))
-    if body or outcome.type_url:
-        answer.data.type_url = outcome.type_url
-        answer.data.value = body
-    return answer.SerializeToString()
+    return service_response(outcome.type_url, body, outcome.content_type or _content_type(outcome.headers))
 
 
 def _named(headers: Pairs) -> Pairs:

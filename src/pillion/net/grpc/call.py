@@ -11,7 +11,15 @@ from pillion.net.grpc.messages import Assembly, unknown_encoding
 from pillion.net.grpc.words import PREFIX_BYTES, CallHead, prefixed, status_fields, wire_fields
 from pillion.net.http2.exchange import HIGH_WATER, Exchange
 from pillion.net.http2.fields import RequestHead, Trailers
-from pillion.net.http2.frames import DATA, END_HEADERS, END_STREAM, FRAME_BYTES, HEADERS, ErrorCode
+from pillion.net.http2.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_BYTES,
+    HEADERS,
+    ErrorCode,
+    frame,
+)
 from pillion.net.http2.hpack import encode
 from pillion.net.rpc import NO_METADATA, Code, Metadata, RpcError, StreamHandler, UnaryHandler
 from pillion.toolbox.tasks import Light, light
@@ -421,7 +429,7 @@ class ServedCall(Exchange):
             framed > FRAME_BYTES
             or framed > self.send_window
             or framed > connection.window
-            or (self.__dict__ and (self._head_sent or self._initial or self._trailers))
+            or (self.__dict__ and (self._head_sent or self._trailers))
             or connection.paused
             or connection.notice
             or (limit is not None and size > limit)
@@ -430,11 +438,20 @@ class ServedCall(Exchange):
             self._end(Code.OK, "", b"", self._trailers)
             return
         sid = self.sid
-        connection.out += (
-            _BEFORE(_HEAD_FRAME, sid, HEAD, 0, framed, DATA, 0, sid, 0, size),
-            message,
-            _AFTER(_OK_FRAME, sid, OK),
-        )
+        if self.__dict__ and self._initial:
+            block = HEAD + connection.site.block_of(self._initial)
+            if len(block) > FRAME_BYTES:
+                self._push(message)
+                self._end(Code.OK, "", b"", self._trailers)
+                return
+            data = frame(DATA, 0, sid, prefixed(message))
+            connection.out += (frame(HEADERS, END_HEADERS, sid, block), data, _AFTER(_OK_FRAME, sid, OK))
+        else:
+            connection.out += (
+                _BEFORE(_HEAD_FRAME, sid, HEAD, 0, framed, DATA, 0, sid, 0, size),
+                message,
+                _AFTER(_OK_FRAME, sid, OK),
+            )
         self.send_window -= framed
         connection.window -= framed
         connection.answered = True
@@ -457,7 +474,7 @@ class ServedCall(Exchange):
             return
         block = HEAD
         if self._initial:
-            block += self.connection.site.encoder.encode(wire_fields(self._initial))
+            block += self.connection.site.block_of(self._initial)
         self._head_sent = True
         self.send_headers(block)
 
@@ -470,7 +487,7 @@ class ServedCall(Exchange):
         if self._head_sent:
             self.send_trailers(block)
             return
-        initial = encoder.encode(wire_fields(self._initial)) if self._initial else b""
+        initial = self.connection.site.block_of(self._initial) if self._initial else b""
         self._head_sent = True
         self.send_headers(HEAD + initial + block, end=True)
 

@@ -10,6 +10,7 @@ from pillion.net import sockets
 from pillion.net.grpc.call import ServedCall
 from pillion.net.grpc.heads import Heads
 from pillion.net.grpc.lane import LaneServed
+from pillion.net.grpc.words import wire_fields
 from pillion.net.http2.connection import Http2Connection
 from pillion.net.http2.fields import RequestHead
 from pillion.net.http2.frames import (
@@ -28,6 +29,8 @@ from pillion.net.wheel import Wheel
 
 log = logging.getLogger("pillion.net")
 
+_MOST_BLOCKS = 256
+_LONGEST_BLOCK = 1024
 CUT_SECONDS = 2.0
 """How long calls may take to end once their connections are cut."""
 
@@ -118,6 +121,7 @@ class GrpcServer:
         )
         self.encoder = Encoder()
         self.heads = Heads()
+        self._blocks: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
         self.time = time.perf_counter
         self.connections: set[ServerConnection] = set()
         self.calls: set[ServedCall] = set()
@@ -190,6 +194,18 @@ class GrpcServer:
                 f"unknown method {method.decode('latin-1')} for service {service.decode('latin-1')}",
             )
         return RpcError(Code.UNIMPLEMENTED, f"unknown service {service.decode('latin-1')}")
+
+    def block_of(self, metadata: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """Metadata as a header block, remembered where it is short. Raises RpcError for what cannot be sent."""
+        key = tuple(metadata)
+        block = self._blocks.get(key)
+        if block is None:
+            block = self.encoder.encode(wire_fields(key))
+            if len(block) <= _LONGEST_BLOCK:
+                if len(self._blocks) >= _MOST_BLOCKS:
+                    self._blocks.clear()
+                self._blocks[key] = block
+        return block
 
     def over(self, call: ServedCall) -> None:
         """A handler that waited is done."""
