@@ -608,11 +608,14 @@ class ServerConnection(Link):
             return
         if self._draining or (not exchange.complete and not self._may_swallow(exchange)):
             exchange.keep = False
-        if not isinstance(body, bytes) or status in _BODYLESS or exchange.method == b"HEAD":
+        if not isinstance(body, bytes) or status == 304 or exchange.method == b"HEAD":
             self._answer_otherwise(exchange, status, headers, body)
             return
         head = self._head(exchange, status, headers)
-        if exchange.keep and not exchange.old:
+        if status == 204:
+            plain = exchange.keep and not exchange.old
+            self._write(head + (b"\r\n\r\n" if plain else self._tail(exchange, status, None)))
+        elif exchange.keep and not exchange.old:
             self._write(b"%b\r\nContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
         else:
             self._write(b"%b%b%b" % (head, self._tail(exchange, status, len(body)), body))
