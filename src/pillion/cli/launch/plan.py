@@ -9,7 +9,6 @@ from pathlib import Path
 from pillion.cli.command import Refusal
 from pillion.cli.launch import ports, resources
 from pillion.cli.launch.resources import Chosen
-from pillion.resources import folder
 from pillion.resources.runfile import AppRun
 from pillion.toolbox.lazily import dataclass
 
@@ -46,8 +45,6 @@ class Plan:
     sidecar_env: Mapping[str, str]
     env: Mapping[str, str]
     told: tuple[tuple[str, str], ...]
-    types: frozenset[str] = frozenset()
-    """The components it will load, as `type/version`."""
 
     @property
     def app_id(self) -> str:
@@ -114,14 +111,7 @@ def _plan(
         sidecar_env={"DAPR_HOST_IP": _LOOPBACK, **environ, "PILLION_HOME": str(wishes.home)},
         env={**environ, **_given_to_app(app, http, grpc, metrics)},
         told=chosen.told,
-        types=_types(chosen.resources, embedded=wishes.embedded),
     )
-
-
-def _types(paths: Iterable[Path], *, embedded: bool) -> frozenset[str]:
-    """What the components of some folders are; with those that may stand in for them."""
-    found = {f"{each.type}/{each.version or 'v1'}" for each in folder.load(list(paths)).components}
-    return frozenset(found | ({"state.sqlite/v1", "pubsub.sqlite/v1"} if embedded else set()))
 
 
 def _app_flags(app: AppRun) -> dict[str, object]:

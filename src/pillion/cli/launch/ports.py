@@ -14,9 +14,9 @@ _LOOPBACK = "127.0.0.1"
 def free(count: int, taken: Sequence[int] = ()) -> list[int]:
     """So many different ports that nobody listens on, none of them `taken`."""
     found: list[int] = []
-    candidates = random.sample(_RANGE, len(_RANGE))
+    tries = iter(range(len(_RANGE)))
     while len(found) < count:
-        port = candidates.pop() if candidates else _any()
+        port = random.choice(_RANGE) if next(tries, None) is not None else _any()
         if port not in taken and port not in found and is_free(port):
             found.append(port)
     return found

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pillion.cli import processes
@@ -12,6 +12,7 @@ from pillion.cli.launch.children import Nursery, end_all
 from pillion.cli.launch.output import Sink, Voice
 from pillion.cli.launch.plan import Plan, Wishes
 from pillion.cli.launch.ride import Ride, Sinks, Stop
+from pillion.resources import folder
 from pillion.resources.runfile import AppRun
 from pillion.toolbox.tasks import Crew
 
@@ -69,8 +70,8 @@ class _Run:
 
     def _warm(self, plans: Sequence[Plan]) -> None:
         """One process imports what all sidecars will need, while the rest is made ready."""
-        types = {kind for each in plans for kind in each.types}
-        self._nursery.warm(len(plans), sorted(types), env=plans[0].sidecar_env, folder=self._wishes.home)
+        types = _types({path for each in plans for path in each.resources}, embedded=self._wishes.embedded)
+        self._nursery.warm(len(plans), types, env=plans[0].sidecar_env, folder=self._wishes.home)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -104,6 +105,13 @@ class _Run:
         left = [each for each in processes.tree([ours]) if each.pid != ours]
         if left:
             await end_all(left, grace=_SWEEP_GRACE, hurry=self._stop.hurry)
+
+
+def _types(places: Iterable[Path], *, embedded: bool) -> Sequence[str]:
+    """What the components of some folders are, as `type/version`, and what may stand in for them."""
+    components = [each for place in places for each in folder.load([place]).components]
+    found = {f"{each.type}/{each.version or 'v1'}" for each in components}
+    return sorted(found | ({"state.sqlite/v1", "pubsub.sqlite/v1"} if embedded else set()))
 
 
 def _sinks_of_one(colour: str) -> Sinks:
