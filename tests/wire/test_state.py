@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pillion.model.state import Entry
+from pillion.model.state import Entry, Found
 from pillion.wire.proto import runtime
-from pillion.wire.state import get_answer, plain_get, plain_save
+from pillion.wire.state import bulk_answer, get_answer, plain_get, plain_save
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 20_000])
@@ -87,3 +87,20 @@ def test_a_read_of_one_key_is_read_by_hand(key: str) -> None:
 def test_any_other_read_is_left_to_protobuf(request_: Any) -> None:
     assert plain_get(request_.SerializeToString()) is None
     assert plain_get(request_.SerializeToString()[:-1]) is None
+
+
+def test_the_items_of_a_bulk_read_are_those_protobuf_reads() -> None:
+    entries = [None, Entry(b""), Entry(b"v"), Entry(b"v", "1"), Entry(b"v", "1", 1_700_000_000.0)]
+    entries += [Entry(b"v" * size, "e" * 36) for size in (1, 79, 80, 81, 84, 85, 86, 127, 128, 20_000)]
+    found = [Found(key, entry) for key in ("", "k", "key", "\u00e9" * 30, "k" * 200) for entry in entries]
+    found.append(Found("k", None, "broken"))
+    items = runtime.GetBulkStateResponse.FromString(bulk_answer(found)).items
+    assert len(items) == len(found)
+    for item, (key, entry, error) in zip(items, found, strict=True):
+        ends = "ttlExpireTime" in item.metadata
+        told = (
+            (b"", "", False)
+            if entry is None
+            else (entry.value, entry.etag or "", entry.expires_at is not None)
+        )
+        assert (item.key, item.error, (item.data, item.etag, ends)) == (key, error, told)

@@ -7,8 +7,6 @@ import enum
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pillion.toolbox.lazily import dataclass
-
 
 class _Nothing(Mapping[str, str]):
     """No metadata. A class of its own because a dataclass takes only a hashable default."""
@@ -112,8 +110,7 @@ class Removal(NamedTuple):
 Wish = Save | Removal
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One key of a bulk read: its entry, nothing, or why it could not be read."""
 
     key: str

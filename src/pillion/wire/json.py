@@ -111,6 +111,8 @@ def field(mapping: Mapping[str, Any], name: str, default: Any = None) -> Any:
     """A member by name whatever its case; an exact match is found first, else the last one wins."""
     if name in mapping:
         return mapping[name]
+    if name.islower() and "".join(mapping).islower():
+        return default  # no other case, so no other spelling
     found, folded = default, name.lower()
     for key, value in mapping.items():
         if len(key) == len(name) and key.lower() == folded:

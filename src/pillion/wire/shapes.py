@@ -7,6 +7,7 @@ from pillion.model.state import NOTHING
 from pillion.wire.json import JsonError, Number, field
 
 Members = dict[str, Any]
+_TEXT = frozenset((str,))
 
 
 class GoShape:
@@ -94,6 +95,8 @@ class GoShape:
             return []
         if not isinstance(found, list):
             raise self._wrong(found, name, "[]string")
+        if _TEXT.issuperset(map(type, found)):
+            return found
         for element in found:
             if not isinstance(element, str) and element is not None:
                 raise self._wrong(element, name, "string")

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 from pillion.contracts.state import Feature, StateStore
-from pillion.contracts.words import EtagMismatch
+from pillion.contracts.words import DriverError, EtagMismatch
 from pillion.model.state import NOTHING, Consistency, Delete, Entry, Guard, Put, Write
 from pillion.plug.component import driver
 from pillion.toolbox.ids import uuid4
@@ -54,6 +54,19 @@ class MemoryStore(StateStore[MemorySettings]):
         if entry is None or entry.expires_at is None or entry.expires_at > self.context.clock.now():
             return entry
         return None
+
+    async def get_many(
+        self,
+        keys: Sequence[str],
+        *,
+        consistency: Consistency = Consistency.ANY,
+        metadata: Mapping[str, str] = NOTHING,
+    ) -> list[Entry | None | DriverError]:
+        entries = map(self._rows.get, keys)
+        return [
+            entry if entry is None or entry.expires_at is None else self._live(key)
+            for key, entry in zip(keys, entries, strict=True)
+        ]
 
     async def put(self, put: Put) -> None:
         key, value, expect, ends, kind, _, _ = put
