@@ -259,6 +259,8 @@ class StateService:
         return Delete(place, expect, consistency, wish.metadata)
 
     def _put(self, mount: StateMount, wish: Save, place: str) -> Put:
+        if wish[2:6] == _UNSAID and mount.plain:
+            return Put(place, wish.value, Guard.NONE, None, wish.content_type)
         try:
             consistency = rules.consistency(wish.consistency)
             expect = rules.expectation(wish.etag, wish.concurrency)
@@ -278,6 +280,10 @@ class StateService:
         if Feature.TTL not in mount.driver.features:
             raise Refused(f"state store {mount.name} cannot let values expire")
         return rules.expiry(seconds, self._clock.now())
+
+
+_UNSAID = (None, "", "", NOTHING)
+"""Etag, concurrency, consistency and metadata of a save that says nothing of them."""
 
 
 class _Batch:

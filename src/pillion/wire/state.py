@@ -91,10 +91,25 @@ def _wishes(
     for operation, request in operations:
         if operation not in ("upsert", "delete"):
             raise ApiError(STATE_OPERATION, operation=operation)
+        if not shared and not query and (plain := _plain_wish(operation, request, canonical)) is not None:
+            yield plain
+            continue
         try:
             yield _wish(MapShape(request), operation, shared, query, canonical)
         except JsonError as error:
             raise ApiError(MALFORMED_REQUEST, why=_DESERIALIZING + str(error)) from error
+
+
+def _plain_wish(operation: str, request: Any, canonical: bool) -> Wish | None:
+    """The request of nearly every operation: the key and, of an upsert, the value, and nothing else."""
+    key = request.get("key") if type(request) is dict else None
+    if type(key) is not str:
+        return None
+    if operation == "delete":
+        return Removal(key) if len(request) == 1 else None
+    if len(request) != 2 or "value" not in request:
+        return None
+    return Save(key, _stored(request["value"], canonical), content_type=JSON)
 
 
 def _wish(
