@@ -125,7 +125,7 @@ def mixed(pressure: Pressure, *, http: int, path: str, streams: int, endless: in
     """Time small calls alone, beside slow streams, and beside these and an upload; `failed` says what went wrong."""
     command = [str(_BINARY), "mixed", "-target", f"127.0.0.1:{http}", "-path", path, *pressure.flags()]
     command += [f"-streams={streams}", f"-endless={endless}"]
-    limit = 3 * pressure.seconds + pressure.warm_up + _GRACE
+    limit = 3 * pressure.seconds + pressure.warm_up + 2 * _GRACE
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:

@@ -52,8 +52,8 @@ _MIXTURE = """\
 Small invocations at 500 a second through both sidecars: alone; while 256 responses stream slowly through the same two
 sidecars; and while a 50 MB upload runs besides, begun anew as soon as it ends, as fast as it goes. The p99 ratio is the last
 over the first. *A trickle*: each stream carries 1 KiB a second. *Half of them unread*: 128 of the streams the app sends
-without end, and 8 KiB/s of each are read, so that every buffer on the way is full. A call that is not answered within 5 s
-counts as 5 s.
+without end, and 8 KiB/s of each are read, so that every buffer on the way is full; *fill s* is how long small calls were slow
+until then. A call that is not answered within 5 s counts as 5 s.
 """
 
 

@@ -39,6 +39,7 @@ _MIXTURE_FIGURES: dict[str, tuple[_Figure[Mixture], str]] = {
     "p50 and upload": (lambda m: m.p50_mixed, ".2f"),
     "p99 and upload": (lambda m: m.p99_mixed, ".2f"),
     "p99 ratio": (lambda m: m.p99_mixed / m.p99_alone, ".1f"),
+    "fill s": (lambda m: m.fill_seconds, ".1f"),
     "streams begun": (lambda m: m.streams, ".0f"),
     "MB uploaded": (lambda m: m.uploaded_mb, ",.0f"),
     "uploads answered": (lambda m: m.uploads, ".0f"),

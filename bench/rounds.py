@@ -82,6 +82,8 @@ class Mixture:
     uploaded_mb: float
     uploads: int
     """Uploads that were answered."""
+    fill_seconds: float
+    """Until small calls were quick again after the streams had begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,7 @@ def _mixture(number: int, name: str, kind: str, said: dict[str, Any]) -> Mixture
         streams=said.get("open", 0),
         uploaded_mb=said.get("sent", 0) / 1e6,
         uploads=said.get("uploads", 0),
+        fill_seconds=said.get("fill_seconds", 0),
     )
 
 

@@ -15,8 +15,10 @@ import (
 
 const (
 	uploadBytes = 50 << 20
-	// fill is the time in which the endless streams fill all buffers on their way: only then are they slow.
-	fill = 4 * time.Second
+	// calmFor small calls in a row have to be quick before the endless streams count as slow: at first they fill
+	// all buffers on their way. After longest it is not waited for.
+	calmFor = 100
+	longest = 15 * time.Second
 )
 
 // mixture is the line of JSON the bench reads.
@@ -24,6 +26,7 @@ type mixture struct {
 	Alone   outcome `json:"alone"`
 	Streams outcome `json:"streams"`
 	Mixed   outcome `json:"mixed"`
+	Fill    float64 `json:"fill_seconds"`
 	Open    int64   `json:"open"`
 	Read    int64   `json:"read"`
 	Sent    int64   `json:"sent"`
@@ -64,9 +67,7 @@ func runMixed(args []string) error {
 	for n := 0; n < 500 && c.open.Load() < int64(*streams); n++ {
 		time.Sleep(10 * time.Millisecond)
 	}
-	if *endless > 0 {
-		time.Sleep(fill)
-	}
+	m.Fill = settle(callers[0], time.Duration(m.Alone.P50*float64(time.Microsecond)))
 	m.Streams = press(p, callers)
 	go c.uploadAgain()
 	time.Sleep(100 * time.Millisecond)
@@ -79,6 +80,18 @@ func runMixed(args []string) error {
 		m.Failed = fmt.Sprint(failed)
 	}
 	return json.NewEncoder(os.Stdout).Encode(m)
+}
+
+// settle waits until calls are quick again, and says how many seconds that took.
+func settle(call caller, usual time.Duration) float64 {
+	began := time.Now()
+	for quick := 0; quick < calmFor && time.Since(began) < longest; quick++ {
+		start := time.Now()
+		if call() != nil || time.Since(start) > 5*usual+5*time.Millisecond {
+			quick = -1
+		}
+	}
+	return time.Since(began).Seconds()
 }
 
 // patientCallers call on a connection each, and on a new one when an answer is not there after all their patience:
