@@ -60,7 +60,7 @@ class Component(Generic[S]):
     immediate: ClassVar[bool] = False
     """No operation ever waits on a future: callers may step them without a task."""
     stepped: bool = False
-    """Operations wait on futures, but never by `asyncio.timeout` or what else needs a task: callers may begin them
+    """Operations wait on futures, but never by `asyncio.timeout` or what else needs a task: callers may run them
     without one. May be set on the instance, in `open`."""
 
     def __init__(self, settings: S, context: Context) -> None:

@@ -135,7 +135,16 @@ def stored(text: bytes, *, canonical: bool) -> bytes:
 def bulk_body(found: Iterable[Found]) -> bytes:
     """The answer to a bulk read, its line end included. A value that is not JSON goes as a JSON string: its text, or
     base64 where it is no text."""
-    return json.escaped(orjson.dumps([_bulk_item(each) for each in found])) + b"\n"
+    items = []
+    for each in found:
+        key, entry, _ = each
+        if entry is None or entry.content_type != JSON or entry.etag is None or entry.expires_at is not None:
+            items.append(orjson.dumps(_bulk_item(each)))
+        else:  # as `_bulk_item`; what was kept as JSON is no longer looked at
+            items.append(
+                b'{"key":%b,"data":%b,"etag":%b}' % (orjson.dumps(key), entry.value, orjson.dumps(entry.etag))
+            )
+    return json.escaped(b"[%b]\n" % b",".join(items))
 
 
 def expire_time(entry: Entry) -> str:

@@ -63,6 +63,8 @@ class MemoryStore(StateStore[MemorySettings]):
         metadata: Mapping[str, str] = NOTHING,
     ) -> list[Entry | None | DriverError]:
         entries = map(self._rows.get, keys)
+        if not self._ends:
+            return list(entries)
         return [
             entry if entry is None or entry.expires_at is None else self._live(key)
             for key, entry in zip(keys, entries, strict=True)
