@@ -52,14 +52,11 @@ class HttpServer:
 
         Raises OSError if an address is taken; then nothing of this call stays bound.
         """
-        loop = asyncio.get_running_loop()
         made: list[asyncio.Server] = []
         bound: list[tuple[str, int]] = []
         try:
             for host in hosts:
-                server = await loop.create_server(
-                    self._accept, host or None, port, ssl=self._tls, backlog=BACKLOG
-                )
+                server = await sockets.serve(self._accept, host, port, tls=self._tls, backlog=BACKLOG)
                 made.append(server)
                 bound += [socket.getsockname()[:2] for socket in server.sockets]
                 port = bound[0][1]

@@ -137,9 +137,7 @@ class GrpcServer:
         opened: list[asyncio.Server] = []
         try:
             for host in hosts:
-                opened.append(
-                    await self.loop.create_server(self._connection, host, port, ssl=tls, backlog=1024)
-                )
+                opened.append(await sockets.serve(self._connection, host, port, tls=tls, backlog=1024))
                 port = opened[-1].sockets[0].getsockname()[1]
         except OSError:
             for listener in opened:
