@@ -2,12 +2,13 @@
 
 import copy
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from pillion.toolbox.lazily import dataclass
+from pillion.toolbox.lazily import dataclass, pattern
 
 BOTH = pytest.mark.parametrize("made", [dataclass, dataclasses.dataclass])
 
@@ -116,3 +117,13 @@ def test_class_variables_are_refused() -> None:
         @dataclass(frozen=True)
         class Odd:
             value: dataclasses.InitVar[int]
+
+
+def test_a_pattern_is_compiled_when_it_is_used() -> None:
+    wrong = pattern("(")
+    with pytest.raises(re.error):
+        wrong.search("x")
+    found = pattern(r"(\d)[a-c]", re.IGNORECASE)
+    assert found.sub(r"<\1>", "1A 2b 3d") == "<1> <2> 3d"
+    assert found.fullmatch("1B")
+    assert "sub" in vars(found)

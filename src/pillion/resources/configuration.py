@@ -14,7 +14,7 @@ from pillion.resources.fields import Fields
 from pillion.resources.header import opened
 from pillion.resources.problems import Problem, Report, Source
 from pillion.toolbox import suggest
-from pillion.toolbox.lazily import dataclass
+from pillion.toolbox.lazily import dataclass, pattern
 
 Action = Literal["allow", "deny"]
 ACTIONS = ("allow", "deny")
@@ -23,7 +23,7 @@ LATENCY_BUCKETS = (
     650, 800, 1000, 2000, 5000, 10000, 20000, 50000, 100000,
 )  # fmt: skip
 _WITHOUT_SHAPE = ("wasm", "workflow")
-_VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*)|([*#$@!?\-0-9])|(\{))")
+_VARIABLE = pattern(r"\$(?:\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*)|([*#$@!?\-0-9])|(\{))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,14 @@ An expression sees one variable, `event`: the CloudEvent, its numbers as doubles
 has no value. Only the attributes an expression can reach are handed to the library, which copies what it is given.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_UNDECLARED = re.compile(r"undeclared reference to '([^']+)'")
-_EVENT = re.compile(r"\bevent\b")
-_ATTRIBUTE = re.compile(r"\bevent\s*\.\s*([A-Za-z_]\w*)(?!\w)(?!\s*\()")
+from pillion.toolbox.lazily import pattern
+
+_UNDECLARED = pattern(r"undeclared reference to '([^']+)'")
+_EVENT = pattern(r"\bevent\b")
+_ATTRIBUTE = pattern(r"\bevent\s*\.\s*([A-Za-z_]\w*)(?!\w)(?!\s*\()")
 _MOST_NAMES = 32
 
 

@@ -1,4 +1,4 @@
-"""The standard library's `dataclass`, its methods written when they are first used.
+"""The standard library's `dataclass` and `re.compile`, doing their work when it is first used.
 
 Writing `__init__`, `__eq__` and their kin costs a compilation each, a millisecond and more per class. A sidecar that
 starts defines over a hundred classes and makes objects of some; so here a class gets stand-ins, each of which has the
@@ -6,12 +6,27 @@ standard library write the real method in its place. What a class means and what
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+__all__ = ["dataclass", "pattern"]
+
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
+    from re import compile as pattern
 else:
+
+    class pattern:
+        """A regular expression that is compiled when something is looked for with it; use it by its methods."""
+
+        def __init__(self, text, flags=0):
+            self._text, self._flags = text, flags
+
+        def __getattr__(self, name):
+            found = getattr(re.compile(self._text, self._flags), name)
+            setattr(self, name, found)
+            return found
 
     def dataclass(cls=None, /, **options):
         """As `dataclasses.dataclass`; whatever goes beyond plain fields is left to the original."""

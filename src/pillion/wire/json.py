@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from pillion.toolbox.lazily import pattern
 from pillion.wire.json_faults import complaint
 
 _DELICATE = re.compile(rb"[\[:,\s]-?[0-9]+(?:[.eE]|(?<=[0-9]{19}))")
@@ -21,8 +22,8 @@ _ESCAPES = {
     b"<": b"\\u003c", b">": b"\\u003e", b"&": b"\\u0026",
     b"\xe2\x80\xa8": b"\\u2028", b"\xe2\x80\xa9": b"\\u2029",
 }  # fmt: skip
-_SPACE = re.compile(r"[ \t\r\n]*")
-_LONE = re.compile("[\ud800-\udfff]")
+_SPACE = pattern(r"[ \t\r\n]*")
+_LONE = pattern("[\ud800-\udfff]")
 
 
 class JsonError(ValueError):

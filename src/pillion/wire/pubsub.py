@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pillion.model.pubsub import Answer, Batch, Bulk, Event, Interest, Rule
+from pillion.toolbox.lazily import pattern
 from pillion.wire.json import (
     JsonError,
     encode_canonical,
@@ -21,8 +22,8 @@ from pillion.wire.scan import read_varint
 
 CLOUD_EVENT = "application/cloudevents+json"
 BULK_TYPE = "com.dapr.event.sent.bulk"
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_TOKEN = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = pattern(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _KEY = re.compile(rb"[0-9a-z_.\-]+")
 _OURS = frozenset(
     {

@@ -7,10 +7,11 @@ from pillion.edge.grpc.api import Unary
 from pillion.model.call import Call
 from pillion.net.rpc import Metadata, ServerCall
 from pillion.services.bindings import BindingFailed, OutputBindings
+from pillion.toolbox.lazily import pattern
 from pillion.wire import bindings as wire
 from pillion.wire.proto import runtime
 
-_FIT_NAME = re.compile(r"[A-Za-z0-9_.-]+(?<!-bin)", re.ASCII)
+_FIT_NAME = pattern(r"[A-Za-z0-9_.-]+(?<!-bin)", re.ASCII)
 
 
 class BindingRpcs:
