@@ -68,6 +68,7 @@ class SqliteStore(StateStore[SqliteSettings]):
 
     features = Feature.ETAG | Feature.TRANSACTIONAL | Feature.TTL | Feature.KEYS_LIKE
     canonical_json = True
+    stepped = True
     _file: SqliteFile | None = None
 
     async def open(self) -> None:

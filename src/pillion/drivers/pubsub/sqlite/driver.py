@@ -80,6 +80,7 @@ class SqlitePubSub(PubSub[SqlitePubSubSettings]):
     """
 
     features = Feature.MESSAGE_TTL | Feature.REDELIVERY | Feature.ORDER_KEY
+    stepped = True
 
     _file: SqliteFile | None = None
 
