@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from .process import Process, free_ports
+from .process import BenchError, Process, free_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,13 @@ class Redis:
 
     process: Process
     port: int
+
+    def empty(self) -> None:
+        """Forget everything: streams that nobody reads would grow from round to round."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            if connection.recv(16) != b"+OK\r\n":
+                raise BenchError("redis-server did not empty itself")
 
 
 def start_redis(directory: Path) -> Redis | None:

@@ -93,9 +93,9 @@ def _processor() -> str:
 def _summary(record: Record, names: Sequence[str]) -> list[str]:
     if len(names) < 2 or names[1] == "floor":
         return []
-    rows = report.ratio_table(record, names[0], names[1], listed(MAIN))
+    rows = report.target_table(record, names[0], names[1], listed(MAIN))
     ratios = report.upkeep_ratios(record, names[0], names[1])
-    said = f"Each figure is {names[0]}'s divided by {names[1]}'s."
+    said = f"Each figure is {names[0]}'s divided by {names[1]}'s; in **bold** what does not reach its aim."
     return [
         "## In short",
         said,

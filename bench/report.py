@@ -9,7 +9,7 @@ from statistics import median
 from typing import TypeVar
 
 from .rounds import Growth, Mixture, Record, Sample, Upkeep
-from .works import Work
+from .works import Target, Work, target
 
 _Row = TypeVar("_Row", Sample, Upkeep, Mixture, Growth)
 _Figure = Callable[[_Row], float]
@@ -50,6 +50,7 @@ _GROWTH_FIGURES: dict[str, tuple[_Figure[Growth], str]] = {
     "of it anonymous": (lambda g: g.anonymous, ".1f"),
     "delivered/s": (lambda g: g.delivered_per_second, ",.0f"),
 }
+_NO_TARGET = Target(0.0, 0.0, 0.0)
 _WORK_RATIOS = ("requests/s", "p50 ms", "p90 ms", "p99 ms", "CPU µs/request")
 
 
@@ -123,6 +124,42 @@ def ratio_table(record: Record, name: str, other: str, works: Sequence[Work]) ->
         if pairs:
             rows.append([work.title, *(_ratio(pairs, _WORK_FIGURES[f][0]) for f in _WORK_RATIOS)])
     return table([f"{name} ÷ {other}", *_WORK_RATIOS], rows) if rows else ""
+
+
+def target_table(record: Record, name: str, other: str, works: Sequence[Work]) -> str:
+    """The ratios that targets stand against: in bold what misses its target."""
+    rows = []
+    for work in works:
+        pairs = list(zip(_samples(record, name, work.name), _samples(record, other, work.name), strict=False))
+        if pairs:
+            aim = target(work) or _NO_TARGET
+            rows.append(
+                [
+                    work.title,
+                    _aimed(pairs, lambda s: s.requests_per_second, aim.throughput, at_least=True),
+                    _aimed(pairs, lambda s: s.cpu_us, aim.cpu),
+                    _aimed(pairs, lambda s: s.p99_ms, aim.p99),
+                    _ratio(pairs, lambda s: s.p50_ms),
+                ]
+            )
+    head = [f"{name} ÷ {other}", "requests/s", "CPU µs/request", "p99 ms", "p50 ms"]
+    return table(head, rows) if rows else ""
+
+
+def _aimed(
+    pairs: Sequence[tuple[Sample, Sample]],
+    figure: _Figure[Sample],
+    aim: float | None,
+    *,
+    at_least: bool = False,
+) -> str:
+    said = _ratio(pairs, figure)
+    if not aim:
+        return said
+    found = median(figure(ours) / figure(theirs) for ours, theirs in pairs)
+    met = found >= aim if at_least else found <= aim
+    aimed = f"aim {'≥' if at_least else '≤'} {aim:g}"
+    return f"{said}, {aimed}" if met else f"**{said}**, {aimed}"
 
 
 def upkeep_ratios(record: Record, name: str, other: str) -> str:

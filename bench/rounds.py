@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .brokers import Redis
-from .contenders import Contender, Ground, Running, processes
+from .contenders import Contender, Ground, Running, Sidecar, processes
 from .load import App, Outcome, Pressure, mixed, press
 from .process import BenchError, Load, Process, machine_load
 from .works import CALLEE, Work
@@ -131,6 +131,9 @@ def turned(contenders: Sequence[Contender], number: int) -> Iterator[tuple[int, 
 
 
 def run_round(number: int, plan: Plan, record: Record) -> None:
+    """One round, on an empty Redis."""
+    if plan.redis is not None:
+        plan.redis.empty()
     with ExitStack() as stack:
         at_work: list[tuple[Contender, Running]] = []
         for database, contender in turned(plan.contenders, number):
@@ -217,17 +220,22 @@ class _Round:
         )
 
     def _mix(self) -> None:
-        """Small calls under mixed load. Afterwards a contender may be busy for long, so this comes last."""
+        """Small calls under mixed load. A contender may be busy with it long after, so this comes last in a round, and
+        the one that is measured goes first.
+        """
         pressure = Pressure(16, _WARM_UP, 2 * self._plan.pressure.seconds, 2, _SMALL_CALLS)
         for kind, endless in MIXTURES.items():
-            for _, running in self._at_work:
-                if running.name == "floor":
-                    continue
+            for running in self._in_order():
                 http, path = running.parts["front"].http, f"/v1.0/invoke/{CALLEE}/method/"
                 said = mixed(pressure, http=http, path=path, streams=STREAMS, endless=endless)
                 made = _mixture(self._number, running.name, kind, said)
                 self._record.mixtures.append(made)
                 print(f"round {self._number + 1}  {made}", file=sys.stderr)
+
+    def _in_order(self) -> list[Running]:
+        names = [contender.name for contender in self._plan.contenders]
+        sidecars = [running for contender, running in self._at_work if isinstance(contender, Sidecar)]
+        return sorted(sidecars, key=lambda running: names.index(running.name))
 
 
 def _mixture(number: int, name: str, kind: str, said: dict[str, Any]) -> Mixture:

@@ -327,6 +327,29 @@ MAIN = tuple(
 """What a plain run measures; the report measures all."""
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is aimed at, as ratios to the Go sidecar."""
+
+    throughput: float
+    cpu: float
+    p99: float
+
+
+def target(work: Work) -> Target | None:
+    """The aim for one of the main works; publishing in memory has none."""
+    head, _, rest = work.name.partition("-")
+    if head == "state":
+        return Target(1.5, 0.5, 0.7) if rest.endswith("grpc") else Target(1.2, 0.6, 0.8)
+    return {
+        "invoke": Target(2.5, 0.35, 0.5),
+        "redis": Target(1.3, 0.6, 0.8),
+        "redispublish": Target(1.3, 0.6, 0.8),
+        "deliver": Target(2.0, 0.5, 0.5),
+        "redisdeliver": Target(2.0, 0.5, 0.5),
+    }.get(head)
+
+
 def listed(names: Iterable[str]) -> tuple[Work, ...]:
     """The works of these names, in the order of the table; KeyError names what is unknown."""
     wanted = set(names)
