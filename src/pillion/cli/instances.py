@@ -15,7 +15,7 @@ from pillion.cli.sidecar import Sidecar, socket_path
 from pillion.toolbox import suggest
 from pillion.toolbox.lazily import dataclass
 
-_MODULE = "pillion.host.main"
+_MODULES = ("pillion.host.main", "pillion.host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _sidecar_args(words: Sequence[str]) -> Sequence[str] | None:
     for place, word in enumerate(words[:6]):
         if os.path.basename(word) in ("pilliond", "pilliond.exe"):
             return None if "--zygote" in words else words[place + 1 :]
-        if word == _MODULE and words[place - 1] == "-m":
+        if word in _MODULES and words[place - 1] == "-m":
             return None if "--zygote" in words else words[place + 1 :]
     return None
 
