@@ -187,7 +187,10 @@ def growth_table(record: Record, names: Sequence[str]) -> str:
         for name in names:
             found = [g for g in record.growth if (g.of, g.count, g.contender) == (of, count, name)]
             if found:
-                rows.append([f"{count} {of}", name, *_cells(found, _GROWTH_FIGURES)])
+                cells = _cells(found, _GROWTH_FIGURES)
+                if of == "components":
+                    cells[-1] = "–"
+                rows.append([f"{count} {of}", name, *cells])
     return table(["One sidecar with", "Sidecar", *_GROWTH_FIGURES], rows) if rows else ""
 
 
