@@ -28,7 +28,7 @@ from pillion.edge.http.secrets import SecretRoutes
 from pillion.edge.http.state import StateRoutes
 from pillion.host.apilog import Served
 from pillion.host.setup import Setup
-from pillion.model.call import PLAIN, Call, traceparent
+from pillion.model.call import PLAIN, Call, traceparent, until
 from pillion.net.http import Request
 from pillion.net.rpc import ServerCall
 from pillion.services.bindings import OutputBindings
@@ -165,4 +165,4 @@ def _rpc_call(call: ServerCall) -> Call:
     if b"traceparent" in dict(call.metadata):
         value = next(value for name, value in call.metadata if name == b"traceparent")
         return Call(traceparent(value.decode("latin-1")), deadline=call.deadline)
-    return PLAIN if call.deadline is None else Call(deadline=call.deadline)
+    return PLAIN if call.deadline is None else until(call.deadline)

@@ -24,6 +24,11 @@ PLAIN = Call()
 """No trace, no deadline, nobody in particular."""
 
 
+def until(deadline: float) -> Call:
+    """Nothing but a deadline, which most calls of some clients have: made without the detour of a named tuple's own way."""
+    return tuple.__new__(Call, ("", "", "", deadline, ""))
+
+
 def traceparent(text: str) -> str:
     """The text if it is a W3C traceparent that names a trace, else ""; versions after 00 may say more than it does."""
     found = _PARENT(text)

@@ -26,6 +26,8 @@ log = logging.getLogger("dapr.runtime.processor.subscription")
 BURIAL: Final = 30.0
 """Seconds a dead letter may take to be published."""
 
+_SUCCESS, _ACK = Answer.SUCCESS, Verdict.ACK  # a member of an enumeration costs ten times a global
+
 Take = Callable[[Event], Awaitable[Answer]]
 """The app, or a stream it opened. Raises AppUnreachable or AppFailed, both of which mean RETRY."""
 
@@ -75,9 +77,9 @@ class Delivery:
             started = time.perf_counter()
             answer = await self._ask(event)
             seconds = time.perf_counter() - started
-            if answer is Answer.SUCCESS:
+            if answer is _SUCCESS:
                 self._telemetry.ingress(self._name, event.topic, "success", "", seconds)
-                return Verdict.ACK
+                return _ACK
             said = "drop" if answer is Answer.DROP else ""
             self._telemetry.ingress(self._name, event.topic, _STATUS[answer], said, seconds)
             return await self.settle(message, answer)
