@@ -28,11 +28,11 @@ def budget(
 
 INVOKE = {
     "invoke-http": budget(reads=4, writes=4, turns=4),
-    "invoke-grpc": budget(reads=4, writes=4, timers=4, turns=5),
+    "invoke-grpc": budget(reads=4, writes=4, timers=3, turns=5),
     "invoke-http-to-grpc": budget(reads=4, writes=4, turns=6),
-    "invoke-proxied": budget(reads=4, writes=4, timers=6, turns=7),
+    "invoke-proxied": budget(reads=4, writes=4, timers=4, turns=7),
 }
-"""Front and back together: each reads a request and an answer, and writes them on."""
+"""Front and back together: each reads a request and an answer, and writes them on. A timer is a deadline watched."""
 MEMORY = {
     f"state-{what}": budget()
     for what in (
@@ -47,11 +47,11 @@ MEMORY = {
     )
 }
 SQLITE = {
-    "sqlite-get-http": budget(tasks=1, hops=1, turns=3),
-    "sqlite-save-http": budget(tasks=1, hops=1, turns=3),
-    "sqlite-get-grpc": budget(tasks=1, timers=1, hops=1, turns=4),
-    "sqlite-save-grpc": budget(tasks=1, timers=1, hops=1, turns=4),
-    "sqlite-tx-grpc": budget(tasks=1, timers=1, hops=1, turns=4),
+    "sqlite-get-http": budget(hops=1, turns=1),
+    "sqlite-save-http": budget(hops=1, turns=1),
+    "sqlite-get-grpc": budget(timers=1, hops=1, turns=2),
+    "sqlite-save-grpc": budget(timers=1, hops=1, turns=2),
+    "sqlite-tx-grpc": budget(timers=1, hops=1, turns=2),
 }
 """The hop is the way back from the file's thread; calls that come together share one."""
 REDIS = {

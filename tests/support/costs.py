@@ -11,11 +11,11 @@ import pytest
 ASKED = {
     "create_task": "tasks",
     "call_later": "timers",
-    "call_at": "timers",
     "call_soon": "turns",
     "call_soon_threadsafe": "hops",
     "run_in_executor": "hops",
 }
+"""On uvloop, whose `call_at` goes through `call_later`."""
 TRIES = 3
 
 
