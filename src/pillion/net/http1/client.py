@@ -189,7 +189,11 @@ class ClientConnection(Link):
         bodiless = answer.status in (204, 304)
         announced = int(noted.get(b"content-length", 0 if bodiless else -1))
         end = data.find(BREAK)
-        if announced == length == len(data) - end - len(BREAK) and b"transfer-encoding" not in noted:
+        if (
+            0 < end
+            and announced == length == len(data) - end - len(BREAK)
+            and b"transfer-encoding" not in noted
+        ):
             head = data[:end]
             known = Answered(head, answer.status, answer.reason, answer.headers.copy(), length)
             self._familiar.keep(head, known)

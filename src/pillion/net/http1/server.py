@@ -193,8 +193,10 @@ class ServerConnection(Link):
         if self._in_head or self._carried or self._receiving is not None:
             self._read(data)
         elif not self._took_familiar(data):
+            alone = not self._queue
             self._read(data)
-            self._remember(data)
+            if alone:
+                self._remember(data)
         if self._queue and self._current is None:
             self._serve()
 
@@ -262,23 +264,23 @@ class ServerConnection(Link):
         line = request_line(data, 0, start)
         if line is None or not start <= end <= site.limits.header_bytes:
             return False
+        if self._current is not None and not (self._queue[-1] if self._queue else self._current).keep:
+            return False
         method, target = line.groups()
         exchange = Exchange(self, method, True)
         exchange.complete = True
+        body = data[behind:]
         exchange.request = Request(
-            method,
-            target,
-            known.headers.copy(),
-            data[behind:],
-            peer=self._peer,
-            host=known.host,
-            head=known.head,
+            method, target, known.headers.copy(), body, peer=self._peer, host=known.host, head=known.head
         )
-        self._queue.append(exchange)
+        self._ready(exchange, body)
         return True
 
     def _remember(self, data: bytes) -> None:
-        """Know the fields of the request that these bytes were, if they were one, and a plain one."""
+        """Know the fields of the request that these bytes were, if they were one, whole, and a plain one.
+
+        Nothing may have been in the queue before it: another's fields would be kept for these bytes.
+        """
         queue, noted = self._queue, self._noted
         if len(queue) != 1 or not noted.keys() <= _PLAIN_NOTED or self._stage != Stage.OPEN or self._fault:
             return
@@ -290,6 +292,7 @@ class ServerConnection(Link):
         body = request.body
         if (
             isinstance(body, bytes)
+            and 0 < start <= end
             and len(data) - end - len(BREAK) == len(body) == int(noted.get(b"content-length", 0))
             and request_line(data, 0, start)
         ):
@@ -350,8 +353,9 @@ class ServerConnection(Link):
             self._queue.clear()
             self._write(bare(101) + b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
             self._hand_over(self._site.http2(upgrade=upgrade), rest)
-        elif rest:
-            self._parser = httptools.HttpRequestParser(self)
+            return
+        self._parser = httptools.HttpRequestParser(self)  # the old one reads no further
+        if rest:
             self._feed(rest)
 
     def _read_on(self, exchange: Exchange, rest: bytes) -> None:
