@@ -127,14 +127,13 @@ def _group(plots: Path, record: Record, names: Sequence[str], group: str, title:
 def _series(
     record: Record, names: Sequence[str], works: Sequence[Work], value: Callable[[Sample], float]
 ) -> list[Series]:
-    return [
-        Series(
-            name,
-            {work.title: spread for work in works if (spread := _spread(record, name, work.name, value))},
-        )
-        for name in names
-        if any(s.contender == name for s in record.samples)
-    ]
+    """One for each contender that did any of these works."""
+    made = []
+    for name in names:
+        found = {work.title: _spread(record, name, work.name, value) for work in works}
+        if values := {title: spread for title, spread in found.items() if spread is not None}:
+            made.append(Series(name, values))
+    return made
 
 
 def _spread(record: Record, name: str, work: str, value: Callable[[Sample], float]) -> Spread | None:
