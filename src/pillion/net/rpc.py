@@ -82,6 +82,19 @@ class RpcError(Exception):
         self.remote = remote
 
 
+class Unprocessed(RpcError):
+    """The server never looked at the call: it may be made again."""
+
+    def __init__(self, error: RpcError) -> None:
+        super().__init__(error.code, error.message)
+
+
+AGAIN = (0.0, 0.005, 0.02, 0.08)
+"""Waits before a call the server never looked at is made again.
+
+A server may count a stream as open for a moment after its answer left, and refuse the next one."""
+
+
 class ServerCall(Protocol):
     """One call being served. Messages are the serialized bytes, already decompressed and within the size limit."""
 

@@ -16,10 +16,27 @@ from support.pair import Known, Pair, http_app, pair, rpc_app, sidecar
 from support.waiting import eventually
 
 from pillion.edge.grpc.api import DAPR
+from pillion.edge.peer.client import PeerCalls
+from pillion.edge.peer.links import Link, Links
+from pillion.model.invoke import Invocation, Outcome
 from pillion.net.grpc import GrpcServer
-from pillion.net.http2.frames import END_STREAM, HEADERS, LANE, LANE_CALLS, LANE_VERSION, frame
-from pillion.net.rpc import LANE_BYTES, Code, LaneCall, RpcError
+from pillion.net.grpc.channel import GrpcChannel
+from pillion.net.http2.frames import (
+    DATA,
+    END_STREAM,
+    HEADERS,
+    LANE,
+    LANE_CALLS,
+    LANE_VERSION,
+    ErrorCode,
+    frame,
+    reset_frame,
+    settings_frame,
+)  # fmt: skip
+from pillion.net.rpc import AGAIN, LANE_BYTES, Code, LaneCall, RpcError
+from pillion.ports.peers import PeerFailed, PeerUnreachable
 from pillion.toolbox.stream import whole
+from pillion.wire.lane import Lane
 from pillion.wire.proto import common, runtime
 
 Pairs = list[tuple[bytes, bytes]]
@@ -323,4 +340,85 @@ async def test_a_peer_that_cannot_take_the_call_is_asked_again_after_a_second() 
         reply = await asked
         assert (reply.status, await whole(reply.body), len(calls)) == (200, b"yes", 2)
         [link] = front.links._links.values()
+        assert link.calls == 0
+
+
+# Calls that the other sidecar never looked at.
+
+
+class Unwilling:
+    """A sidecar that refuses its first streams, and answers the others in the lane."""
+
+    def __init__(self, refuses: int) -> None:
+        self.refuses = refuses
+        self.asked: list[int] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"SM\r\n\r\n")
+        writer.write(settings_frame({LANE_CALLS: LANE_VERSION}))
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readexactly(9)
+                await reader.readexactly(int.from_bytes(head[:3], "big"))
+                if head[3] in (DATA, LANE) and head[4] & END_STREAM:
+                    self.asked.append(head[3])
+                    writer.write(self.reply(int.from_bytes(head[5:], "big")))
+        writer.close()
+
+    def reply(self, sid: int) -> bytes:
+        if len(self.asked) <= self.refuses:
+            return reset_frame(sid, ErrorCode.REFUSED_STREAM)
+        return frame(LANE, END_STREAM, sid, Lane().answer(Outcome(200, [], b""), b"at last") or b"")
+
+
+@asynccontextmanager
+async def unwilling(refuses: int) -> AsyncIterator[tuple[Unwilling, PeerCalls, Link]]:
+    other = Unwilling(refuses)
+    server = await asyncio.start_server(other.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    links = Links(lambda address: GrpcChannel("127.0.0.1", port, lane=True))
+    calls = PeerCalls(links)
+    link = links.take("there")
+    links.give(link)
+    try:
+        yield other, calls, link
+    finally:
+        await calls.close()
+        server.close()
+
+
+@pytest.mark.parametrize("body", [b"small", b"x" * 20_000])
+async def test_a_call_that_was_refused_unseen_is_made_again_at_once(body: bytes) -> None:
+    async with unwilling(2) as (other, calls, link):
+        with contextlib.suppress(PeerUnreachable):  # a large body is answered by what its form does not know
+            async with asyncio.timeout(0.9):
+                outcome = await calls.invoke("there", Invocation("back", "m", "POST", [], body))
+                assert (outcome.status, outcome.body) == (200, b"at last")
+        assert other.asked == ([DATA, LANE, LANE] if len(body) < LANE_BYTES else [DATA] * 3)
+        assert link.calls == 0
+
+
+async def test_a_call_that_is_refused_unseen_again_and_again_is_given_up() -> None:
+    async with unwilling(100) as (other, calls, link):
+        with pytest.raises(PeerUnreachable):
+            await calls.invoke("there", Invocation("back", "m", "POST", [], b""))
+        assert other.asked == [DATA, *[LANE] * len(AGAIN)] and link.calls == 0
+
+
+async def test_a_call_whose_time_is_up_is_not_sent_and_gives_its_link_back() -> None:
+    async with unwilling(0) as (other, calls, link):
+        (await link.channel.stream(b"/a.B/C")).cancel()  # connects
+        assert link.channel.has_lane
+        late = Invocation("back", "m", "POST", [], b"", deadline=asyncio.get_running_loop().time() - 1)
+        with pytest.raises(PeerFailed) as failed:
+            await calls.invoke("there", late)
+        assert failed.value.code == Code.DEADLINE_EXCEEDED
+        assert other.asked == [] and link.calls == 0
+
+
+async def test_a_call_that_cannot_be_written_gives_its_link_back() -> None:
+    async with unwilling(0) as (_, calls, link):
+        (await link.channel.stream(b"/a.B/C")).cancel()
+        with pytest.raises(UnicodeEncodeError):
+            await calls.invoke("there", Invocation("back", "\ud800", "POST", [], b""))
         assert link.calls == 0

@@ -6,7 +6,17 @@ from typing import Any, Final
 from pillion.edge.peer.flow import PIECE, Feed, send_rest
 from pillion.edge.peer.links import Link, Links
 from pillion.model.invoke import Invocation, Outcome
-from pillion.net.rpc import LANE_BYTES, ClientCall, Code, LaneAsked, Metadata, RpcError, go_name
+from pillion.net.rpc import (
+    AGAIN,
+    LANE_BYTES,
+    ClientCall,
+    Code,
+    LaneAsked,
+    Metadata,
+    RpcError,
+    Unprocessed,
+    go_name,
+)  # fmt: skip
 from pillion.ports.peers import PeerFailed, PeerUnreachable
 from pillion.toolbox.stream import BodyTooLarge, Stream, discard, whole
 from pillion.toolbox.tasks import Crew, eager
@@ -41,9 +51,28 @@ class PeerCalls:
         self._unary: set[str] = set()
 
     async def invoke(self, address: str, invocation: Invocation) -> Outcome:
-        """See `Peers.invoke`."""
+        """See `Peers.invoke`. A call with a body at hand that the sidecar never looked at is made again a few times."""
+        try:
+            return await self._once(address, invocation)
+        except Unprocessed as error:
+            unseen = error
+        for wait in AGAIN:
+            await asyncio.sleep(wait)
+            try:
+                return await self._once(address, invocation)
+            except Unprocessed as error:
+                unseen = error
+        raise PeerUnreachable(phrase(unseen.code, unseen.message)) from unseen
+
+    async def _once(self, address: str, invocation: Invocation) -> Outcome:
         link = self._links.take(address)
-        asked = self._ask(link, invocation)
+        try:
+            asked = self._ask(link, invocation)
+        except RpcError as error:
+            raise self._over(error, address, link, invocation) from error
+        except BaseException:
+            self._links.give(link)
+            raise
         if asked is not None:
             return await self._asked(asked, address, link, invocation)
         call = _Call(self, address, link, invocation)
@@ -78,10 +107,11 @@ class PeerCalls:
                 outcome = self._lane.read_answer(answer)
                 self._links.give(link)
                 return outcome
+        except Unprocessed:
+            self._links.give(link)
+            raise
         except RpcError as error:
-            call = _Call(self, address, link, invocation)
-            call.over()
-            raise call.failed(error) from error
+            raise self._over(error, address, link, invocation) from error
         except Malformed as error:
             self._links.give(link)
             raise PeerFailed(Code.INTERNAL, str(error), phrase(Code.INTERNAL, str(error))) from error
@@ -95,6 +125,11 @@ class PeerCalls:
         except BaseException:
             call.over()
             raise
+
+    def _over(self, error: RpcError, address: str, link: Link, invocation: Invocation) -> Exception:
+        call = _Call(self, address, link, invocation)
+        call.over()
+        return call.failed(error)
 
     def speaks_no_streams(self, address: str) -> None:
         """The sidecar there is of a version before streams; remembered."""
@@ -144,6 +179,8 @@ class _Call:
             message = await call.receive()
             if message is not None and call.ended:
                 await call.receive()  # does not wait; raises where the end is not OK
+        except Unprocessed:
+            raise
         except RpcError as error:
             raise self.failed(error) from error
         return await self._answer(call, message)
@@ -166,6 +203,8 @@ class _Call:
             if message is not None and call.ended:
                 await call.receive()  # does not wait; raises where the end is not OK
         except RpcError as error:
+            if isinstance(error, Unprocessed) and not isinstance(body, Stream):
+                raise
             if error.code == Code.UNIMPLEMENTED and error.remote and not isinstance(body, Stream):
                 self._peers.speaks_no_streams(self._address)
                 self._end_pump()
@@ -206,9 +245,9 @@ class _Call:
     async def _open(self) -> ClientCall:
         invocation = self._invocation
         try:
-            call = await self._link.channel.stream(
-                CALL_LOCAL_STREAM, _transport(invocation), timeout=_left(invocation)
-            )
+            streams = isinstance(invocation.body, Stream)
+            channel = self._link.wide if streams else self._link.channel
+            call = await channel.stream(CALL_LOCAL_STREAM, _transport(invocation), timeout=_left(invocation))
         except RpcError as error:
             if error.code in _IN_TRANSIT:
                 # No connection, so nothing was sent: the next address costs nothing to try.

@@ -16,7 +16,7 @@ from pillion.net.http2.fields import ResponseHead, Trailers
 from pillion.net.http2.frames import END_STREAM, LANE, ErrorCode
 from pillion.net.http2.hpack import Encoder, encode, encode_field
 from pillion.net.http2.limits import Http2Limits
-from pillion.net.rpc import Code, GrpcLimits, Metadata, Reply, RpcError
+from pillion.net.rpc import AGAIN, Code, GrpcLimits, Metadata, Reply, RpcError, Unprocessed
 from pillion.net.wheel import Wheel
 from pillion.toolbox.backoff import Backoff
 
@@ -107,7 +107,7 @@ class AskedCall(Exchange):
             return
         error = cut_short(code, text, remote=remote, opened=self._opened)
         self._conclude(
-            _Unprocessed(error)
+            Unprocessed(error)
             if code in (UNPROCESSED, ErrorCode.REFUSED_STREAM) and not self._opened
             else error
         )
@@ -281,16 +281,6 @@ class LaneAsked(AskedCall):
 _LANE_FLAGS = bytes((LANE, END_STREAM))
 _NO_TIMEOUT = b"\0\0\0\0"
 
-AGAIN = (0.0, 0.005, 0.02, 0.08)
-"""Waits before a call the server never looked at is made again."""
-
-
-class _Unprocessed(RpcError):
-    """The server never looked at the call: it may be made again."""
-
-    def __init__(self, error: RpcError) -> None:
-        super().__init__(error.code, error.message)
-
 
 class GrpcChannel:
     """A `Channel`: dialled when first needed, dialled again with growing waits when lost, shared by all calls.
@@ -356,13 +346,12 @@ class GrpcChannel:
         deadline = None if timeout is None else loop.time() + timeout
         try:
             return await self._ask(loop, path, message, metadata, deadline)
-        except _Unprocessed:
-            # A server may count a stream as open for a moment after its answer left, and refuse the next one.
+        except Unprocessed:
             for wait in AGAIN:
                 await asyncio.sleep(wait)
                 try:
                     return await self._ask(loop, path, message, metadata, deadline)
-                except _Unprocessed:
+                except Unprocessed:
                     continue
             raise
 
@@ -396,6 +385,8 @@ class GrpcChannel:
         connection = self._line.ready
         if connection is None:
             raise RpcError(Code.UNAVAILABLE, "no connection")
+        if timeout is not None and timeout <= 0:
+            raise RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
         call = LaneAsked(self, connection)
         if timeout is None:
             allowed = _NO_TIMEOUT

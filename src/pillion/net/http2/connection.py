@@ -318,14 +318,14 @@ class Http2Connection(asyncio.Protocol):
             self._headed(sid, 0, found)
             self._data(END_STREAM, sid, body)
             return
+        self._room -= size  # whatever becomes of the stream
+        self._owed += size
+        if self._owed >= CONNECTION_WINDOW // 16:
+            self._widen()
         try:
             if not self.admits(sid):
-                self._data(END_STREAM, sid, body)
+                self.late(sid, "DATA")
                 return
-            self._room -= size
-            self._owed += size
-            if self._owed >= CONNECTION_WINDOW // 16:
-                self._widen()
             head = found.head
             if head is None:
                 head = found.head = self.request(found)
