@@ -62,7 +62,7 @@ class ServerConnection(Http2Connection):
     def settled(self) -> None:
         # In a frame of its own: the first says what Dapr's first says, and nothing else.
         settings = {MAX_CONCURRENT_STREAMS: self.limits.max_streams}
-        if self.settings.lane and self.site.lane is not None:
+        if self.settings.lane:
             settings[LANE_CALLS] = LANE_VERSION
         self.out.append(settings_frame(settings))
 
@@ -74,9 +74,7 @@ class ServerConnection(Http2Connection):
 
     def laned(self, sid: int, payload: bytes) -> None:
         lane = self.site.lane
-        if lane is None:
-            self.guard.nuisance(self.last_sid)
-        elif self.admits(sid):
+        if lane is not None and self.admits(sid):  # without one no peer's settings bring us here
             call = LaneServed(self, sid)
             self.streams[sid] = call
             call.asked(*lane, payload)
