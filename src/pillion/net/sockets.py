@@ -1,4 +1,4 @@
-"""Sockets before somebody listens on them: who may take an address or a path, and how a path is left."""
+"""Sockets before somebody serves them: who may take an address or a path, and how a path is left."""
 
 import asyncio
 import errno
@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import stat
+import sys
 from collections.abc import Callable
 
 
@@ -23,6 +24,47 @@ async def serve(
     if own is None:
         return await loop.create_server(accept, host or None, port, ssl=tls, backlog=backlog)
     return await loop.create_server(accept, sock=own, ssl=tls, backlog=backlog)
+
+
+async def opened(host: str, port: int, *, backlog: int) -> list[socket.socket]:
+    """Sockets on the addresses of a host. Who connects waits until somebody accepts. Raises OSError if one is taken."""
+    own = _bound(host, port)
+    made = [own] if own is not None else await _bound_by_name(host, port)
+    try:
+        for each in made:
+            each.listen(backlog)
+    except OSError:
+        for each in made:
+            each.close()
+        raise
+    return made
+
+
+async def opened_unix(path: str, *, backlog: int) -> socket.socket:
+    """A Unix socket to connect to; one left there by a process that is gone is replaced."""
+    await remove_stale(path)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.bind(path)
+        made.listen(backlog)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+async def _bound_by_name(host: str, port: int) -> list[socket.socket]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    made: list[socket.socket] = []
+    try:
+        for address in dict.fromkeys(str(each[4][0]) for each in found):
+            if (one := _bound(address, port)) is not None:
+                made.append(one)
+    except OSError:
+        for each in made:
+            each.close()
+        raise
+    return made
 
 
 def _bound(host: str, port: int) -> socket.socket | None:
@@ -70,3 +112,20 @@ def unlink(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
+
+
+_TCP_INFO_BYTES = 152
+_MIN_RTT = slice(148, 152)
+
+
+def round_trip(transport: asyncio.BaseTransport) -> float:
+    """Seconds to the peer and back, the shortest that the kernel has seen; 0 where it does not say (Linux' TCP does)."""
+    link = transport.get_extra_info("socket")
+    if link is None or link.family == getattr(socket, "AF_UNIX", None) or not hasattr(socket, "TCP_INFO"):
+        return 0.0
+    try:
+        info = link.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:
+        return 0.0
+    micros = int.from_bytes(info[_MIN_RTT], sys.byteorder)
+    return micros / 1e6 if micros < 2**32 - 1 else 0.0

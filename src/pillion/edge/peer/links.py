@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from pillion.net.rpc import Channel
@@ -22,12 +23,27 @@ Dial = Callable[[str], Channel]
 class Link:
     """A channel, how many calls are on it, and when the last one began or ended."""
 
-    __slots__ = ("channel", "calls", "used")
+    __slots__ = ("channel", "_wide", "_dial", "calls", "used")
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    def __init__(self, dial: Callable[[], Channel]) -> None:
+        self.channel = dial()
+        self._wide: Channel | None = None
+        self._dial = dial
         self.calls = 0
         self.used = 0.0
+
+    @property
+    def wide(self) -> Channel:
+        """A channel of its own for bodies that stream, so that no small call stands behind an upload."""
+        if self._wide is None:
+            self._wide = self._dial()
+        return self._wide
+
+    async def close(self) -> None:
+        """See `Channel.close`."""
+        await self.channel.close()
+        if self._wide is not None:
+            await self._wide.close()
 
 
 class Links:
@@ -50,7 +66,7 @@ class Links:
         """The link to an address, held until it is given back."""
         link = self._links.get(address)
         if link is None:
-            link = self._links[address] = Link(self._dial(address))
+            link = self._links[address] = Link(partial(self._dial, address))
             if self._timer is None:
                 self._timer = self._loop.call_later(self._every, self._sweep)
         link.calls += 1
@@ -74,7 +90,7 @@ class Links:
         """This channel failed. Calls that are on it end by themselves."""
         if self._links.get(address) is link:
             del self._links[address]
-            self._crew.start(link.channel.close(), f"close {address}")
+            self._crew.start(link.close(), f"close {address}")
 
     def sweep(self, now: float) -> None:
         """Let go of what was idle for long enough, `now` being on the loop's clock."""

@@ -28,7 +28,7 @@ from pillion.toolbox.lazily import dataclass
 from pillion.toolbox.stream import Body, Stream, discard
 from pillion.toolbox.tasks import Crew
 
-STREAM_WINDOW = 1024 * 1024
+STREAM_WINDOW = 64 * 1024
 CONNECT_SECONDS = 20.0
 UNPROCESSED = -1
 """In place of an error code: the server never looked at the stream, so it may safely be tried again."""

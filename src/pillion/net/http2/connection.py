@@ -51,6 +51,7 @@ from pillion.net.http2.hpack import Decoder, HeaderBlock, HpackError
 from pillion.net.http2.life import Life
 from pillion.net.http2.limits import Http2Limits
 from pillion.net.http2.settings import PeerSettings
+from pillion.net.sockets import round_trip
 from pillion.net.wheel import Wheel
 
 log = logging.getLogger("pillion.net")
@@ -58,10 +59,20 @@ log = logging.getLogger("pillion.net")
 CONNECTION_WINDOW = 16 * 1024 * 1024
 """What all streams of a connection may have on the way to us together.
 
-Generous, since memory is bounded by `HELD_BYTES` and by the streams' own windows.
+Generous, and given back at once: what bounds memory are the streams' own windows, so that no slow reader holds up the others.
 """
-HELD_BYTES = 32 * 1024 * 1024
-"""Bytes that readers have left lying, past which the whole connection waits for them."""
+CROWDED_BYTES = 16 * 1024 * 1024
+"""Bytes that readers have left lying, past which no stream's window grows."""
+HELD_BYTES = 128 * 1024 * 1024
+"""The same, past which the whole connection waits for them: nobody has so many streams in good faith."""
+GROWTH_BYTES = 256 * 1024
+MOST_GROWTH_BYTES = 4 * 1024 * 1024
+"""How far the window of a stream whose reader keeps up grows: as far as the distance to the peer asks for, within these.
+
+What is on the way stands in front of everybody else's frames, so no more than that.
+"""
+FULL_SPEED = 200 * 1024 * 1024
+"""Bytes per second that a stream should reach over any distance, as far as the bounds allow."""
 BACKLOG_BYTES = 4 * 1024 * 1024
 """Answers and acknowledgements waiting for a peer that does not read, past which it is dropped."""
 WRITE_BYTES = 256 * 1024
@@ -529,6 +540,13 @@ class Http2Connection(asyncio.Protocol):
         self._held += size
         if size < 0 and self._owed >= CONNECTION_WINDOW // 16:
             self._widen()
+
+    @property
+    def growth(self) -> int:
+        """How far a stream's window may grow now."""
+        if self._held > CROWDED_BYTES or self.transport is None:
+            return 0
+        return min(MOST_GROWTH_BYTES, max(GROWTH_BYTES, int(round_trip(self.transport) * FULL_SPEED)))
 
     def _widen(self) -> None:
         if self._room < 0:

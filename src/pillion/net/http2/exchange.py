@@ -22,8 +22,8 @@ HIGH_WATER = 64 * 1024
 """Bytes waiting in a stream past which its writer should wait for `drained`."""
 TURN_BYTES = 64 * 1024
 """The most one stream sends before the others have their turn."""
-MAX_GROWTH = 4 * 1024 * 1024
-"""How far the receive window of a stream whose reader keeps up grows."""
+MESSAGE_BYTES = 4 * 1024 * 1024
+"""How far the window is widened for bytes that are sure to come."""
 LINGER_BYTES = 32 * 1024
 """What a peer may still send on a stream we have answered in full, before it is told to stop."""
 
@@ -215,18 +215,16 @@ class Exchange:
         self.owed += size
         if self.remote_closed or self.gone or self.owed * 2 < self.granted:
             return
-        growth = (
-            self.granted
-            if self.granted < MAX_GROWTH and self.receive_window + self.owed >= self.granted
-            else 0
-        )
+        granted = self.granted
+        keeps_up = self.receive_window + self.owed >= granted
+        growth = granted if keeps_up and granted < self.connection.growth else 0
         self.give(self.owed + growth)
         self.owed = 0
         self.granted += growth
 
     def expect(self, size: int) -> None:
         """So many bytes are sure to come and to be kept: widen the window at once if they do not fit."""
-        size = min(size, MAX_GROWTH)
+        size = min(size, MESSAGE_BYTES)
         if size > self.receive_window + self.owed and not self.remote_closed:
             wanted = size - self.receive_window
             self.granted += max(0, wanted - self.owed)
