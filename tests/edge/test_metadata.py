@@ -9,7 +9,8 @@ from pillion.edge.grpc.metadata import MetadataRpcs
 from pillion.edge.http.metadata import MetadataRoutes, as_json
 from pillion.model.metadata import AppConnection, HealthProbe, Sidecar
 from pillion.net.rpc import Code, RpcError
-from pillion.services.metadata import MetadataService, Readiness
+from pillion.services.metadata import MetadataService
+from pillion.services.readiness import Readiness
 from pillion.wire import metadata as wire
 from pillion.wire.proto import runtime
 

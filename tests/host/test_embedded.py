@@ -8,8 +8,9 @@ import pytest
 
 from pillion.contracts.words import Refused, Unavailable
 from pillion.host.catalogue import Catalogue
-from pillion.host.components import Loader, LoadError
+from pillion.host.components import Loader
 from pillion.host.embedded import Stand
+from pillion.host.setup import LoadError
 from pillion.host.telemetry import Metrics
 from pillion.plug.component import Component as Driver
 from pillion.plug.component import driver

@@ -2,11 +2,8 @@
 
 from typing import Any
 
-import orjson
-
 from pillion.model.errors import UNEXPECTED, ApiError, Shape
 from pillion.net.rpc import RpcError, go_name
-from pillion.wire import errors as wire
 
 JSON_TYPE = (b"content-type", b"application/json")
 _DOMAIN = "dapr.io"
@@ -24,6 +21,8 @@ def http_body(error: ApiError) -> bytes:
     body: dict[str, Any] = {"errorCode": fault.code, "message": message}
     if fault.http_details is not Shape.NONE:
         body["details"] = [_http_detail(kind, error, message) for kind in fault.http_details.value]
+    import orjson  # a sidecar without an error does without it
+
     return orjson.dumps(body)
 
 
@@ -39,6 +38,8 @@ def rpc_error(error: ApiError) -> RpcError:
     fault = error.fault
     details = b""
     if fault.rpc_details is not Shape.NONE:
+        from pillion.wire import errors as wire
+
         details = wire.status(
             fault.rpc, error.message, [_rpc_detail(kind, error) for kind in fault.rpc_details.value]
         )
@@ -75,6 +76,8 @@ def _http_detail(kind: str, error: ApiError, message: str) -> dict[str, Any]:
 
 def _rpc_detail(kind: str, error: ApiError) -> Any:
     fault = error.fault
+    from pillion.wire import errors as wire
+
     match kind:
         case "info":
             return wire.error_info(fault.reason, _DOMAIN, error.info or {})

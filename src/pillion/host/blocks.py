@@ -38,9 +38,10 @@ from pillion.services import subscriptions as subscriptions_module
 from pillion.services.bindings import BindingMount, InputBindings, OutputBindings
 from pillion.services.brokers import Broker, broker
 from pillion.services.invoke import AppGate, InvokeService
-from pillion.services.metadata import MetadataService, Readiness
+from pillion.services.metadata import MetadataService
 from pillion.services.names import Resolver
 from pillion.services.pubsub import PubSubService
+from pillion.services.readiness import Readiness
 from pillion.services.secrets import SecretsService
 from pillion.services.state import StateService
 from pillion.services.subscriptions import Subscriptions

@@ -11,6 +11,7 @@ from typing import Any
 from pillion.contracts.secrets import SecretStore
 from pillion.contracts.words import DriverError, Refused
 from pillion.host.catalogue import Catalogue, ExtraMissing, UnknownType, canonical
+from pillion.host.setup import LoadError
 from pillion.host.telemetry import Metrics
 from pillion.plug import settings as plug_settings
 from pillion.plug.component import Component as Driver
@@ -34,14 +35,6 @@ _PROTECTING = frozenset(
 )  # fmt: skip
 """Metadata that protects something, and nothing where it is empty."""
 _REOPEN = Backoff(timedelta(seconds=0.2), timedelta(seconds=1))
-
-
-class LoadError(Exception):
-    """Components that could not be loaded and may not be left out: a sentence for each."""
-
-    def __init__(self, *sentences: str) -> None:
-        self.sentences = sentences
-        super().__init__("; ".join(sentences))
 
 
 @dataclass(frozen=True, slots=True)

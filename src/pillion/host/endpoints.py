@@ -7,8 +7,8 @@ from dataclasses import field
 from typing import Final
 
 from pillion.contracts.words import Refused
-from pillion.host.components import Loader, LoadError
-from pillion.host.setup import Fatal
+from pillion.host.components import Loader
+from pillion.host.setup import Fatal, LoadError
 from pillion.resources.component import Component, Setting
 from pillion.resources.endpoint import ClientTls, HttpEndpoint, Pem
 from pillion.services.invoke import Endpoint

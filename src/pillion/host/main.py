@@ -19,12 +19,10 @@ from typing import Any, TextIO
 from pillion import DAPR_VERSION, __version__
 from pillion.host import flags as flag_rules
 from pillion.host import logs
-from pillion.host.components import LoadError
 from pillion.host.flags import FlagError, Flags
 from pillion.host.runtime import Runtime
-from pillion.host.setup import Fatal, prepare
+from pillion.host.setup import Fatal, LoadError, prepare
 from pillion.toolbox.tasks import Crew
-from pillion.wire.proto import warm
 
 log = logging.getLogger("dapr.runtime")
 
@@ -205,6 +203,8 @@ def _leave(status: int) -> None:
 async def _settle_soon(*, again: bool) -> None:
     """What every sidecar needs soon, and none in its first moment: the messages of gRPC, a tidy heap."""
     await asyncio.sleep(SETTLED_AFTER)
+    from pillion.wire.proto import warm
+
     warm()
     _settle(again=again)
 

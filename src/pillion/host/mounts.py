@@ -8,7 +8,8 @@ from pillion.contracts.pubsub import Feature as PubSubFeature
 from pillion.contracts.pubsub import PubSub
 from pillion.contracts.secrets import SecretStore
 from pillion.contracts.state import StateStore
-from pillion.host.components import Loaded, LoadError
+from pillion.host.components import Loaded
+from pillion.host.setup import LoadError
 from pillion.host.telemetry import Metrics
 from pillion.model.metadata import LoadedComponent
 from pillion.plug.component import Component

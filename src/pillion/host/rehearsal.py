@@ -9,10 +9,9 @@ import asyncio
 import threading
 from typing import Final
 
-from pillion.host.components import LoadError
 from pillion.host.flags import parse
 from pillion.host.runtime import Runtime
-from pillion.host.setup import Fatal, Setup
+from pillion.host.setup import Fatal, LoadError, Setup
 from pillion.resources.configuration import Configuration
 from pillion.resources.folder import Resources
 
@@ -22,7 +21,7 @@ _ARGS: Final = (
     "--dapr-grpc-port=0", "--dapr-internal-grpc-port=0", "--metrics-port=0", "--dapr-listen-addresses=127.0.0.1",
     "--metrics-listen-address=127.0.0.1", "--dapr-internal-grpc-listen-address=127.0.0.1",
 )  # fmt: skip
-_CALLS: Final = (b"GET /v1.0/healthz/outbound", b"GET /v1.0/healthz", b"GET /v1.0/metadata")
+_CALLS: Final = (b"GET /v1.0/metadata", b"GET /v1.0/healthz/outbound", b"GET /v1.0/healthz")
 
 
 class Unsafe(Exception):

@@ -24,6 +24,14 @@ class Fatal(Exception):
         super().__init__("; ".join(self.sentences))
 
 
+class LoadError(Exception):
+    """Components that could not be loaded and may not be left out: a sentence for each."""
+
+    def __init__(self, *sentences: str) -> None:
+        self.sentences = sentences
+        super().__init__("; ".join(sentences))
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """Everything decided before the first socket is opened."""
@@ -33,6 +41,17 @@ class Setup:
     configuration: Configuration
     resources: Resources
     data_home: Path | None
+
+    @property
+    def declares_something(self) -> bool:
+        """Whether there is anything to open that could be refused."""
+        found = self.resources
+        return bool(
+            found.components
+            or found.endpoints
+            or found.subscriptions
+            or self.configuration.name_resolution is not None
+        )
 
 
 def prepare(flags: Flags, environ: Mapping[str, str]) -> Setup:

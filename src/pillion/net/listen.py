@@ -47,6 +47,15 @@ class HttpServer:
         self._others: dict[asyncio.Transport, asyncio.Protocol] = {}
         self._draining = False
 
+    @property
+    def handler(self) -> HttpHandler:
+        """Who serves the requests."""
+        return self._site.handler
+
+    def hand_to(self, handler: HttpHandler) -> None:
+        """Let another serve the requests from now on."""
+        self._site.handler = handler
+
     async def listen(self, hosts: Iterable[str], port: int) -> list[tuple[str, int]]:
         """Accept on every host; the addresses bound. With port 0 all hosts share the port the first one got.
 

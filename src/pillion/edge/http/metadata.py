@@ -7,17 +7,15 @@ from typing import Any
 import orjson
 
 from pillion.edge.http.api import Ask, Reply, Route, json_reply
+from pillion.edge.http.health import HealthRoutes, plain
 from pillion.model.errors import BODY_READ, ApiError
 from pillion.model.metadata import AppConnection, Sidecar
 from pillion.model.pubsub import Interest
-from pillion.services.metadata import MetadataService, Readiness
+from pillion.services.metadata import MetadataService
+from pillion.services.readiness import Readiness
 from pillion.toolbox.durations import written
 from pillion.toolbox.stream import BodyTooLarge
 from pillion.toolbox.truth import is_true
-
-
-def _plain(path: str) -> Callable[..., str]:
-    return lambda params: path
 
 
 class MetadataRoutes:
@@ -27,33 +25,21 @@ class MetadataRoutes:
         self, metadata: MetadataService, readiness: Readiness, shutdown: Callable[[bool], None]
     ) -> None:
         self._metadata = metadata
-        self._readiness = readiness
+        self._health = HealthRoutes(readiness)
         self._shutdown = shutdown
         """Asked to stop the sidecar: gracefully (False) or at once (True); returns before it happens."""
 
     def public(self) -> list[Route]:
         """What the public port serves as well."""
         return [
-            Route("GET", "/v1.0/healthz", self.healthz, "healthz.v1", _plain("/v1.0/healthz"), open=True),
-            Route(
-                "GET", "/v1.0/healthz/outbound", self.outbound, "healthz.v1",
-                _plain("/v1.0/healthz/outbound"), open=True,
-            ),
+            *self._health.routes(),
             Route("GET", "/v1.0/metadata", self.get, "metadata.v1"),
-            Route("PUT", "/v1.0/metadata/{key}", self.put, "metadata.v1", _plain("/v1.0/metadata/{key}")),
-        ]  # fmt: skip
+            Route("PUT", "/v1.0/metadata/{key}", self.put, "metadata.v1", plain("/v1.0/metadata/{key}")),
+        ]
 
     def routes(self) -> list[Route]:
         """Everything, for the API's own port."""
         return [*self.public(), Route("POST", "/v1.0/shutdown", self.shutdown, "shutdown.v1")]
-
-    async def healthz(self, ask: Ask) -> Reply:
-        self._readiness.check(next((value for key, value in ask.values() if key == "appid"), ""))
-        return Reply()
-
-    async def outbound(self, ask: Ask) -> Reply:
-        self._readiness.check_outbound()
-        return Reply()
 
     async def get(self, ask: Ask) -> Reply:
         return json_reply(orjson.dumps(as_json(self._metadata.get())) + b"\n")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Sequence
@@ -149,6 +150,14 @@ class GrpcServer:
         await sockets.remove_stale(path)
         self._paths.append(path)
         self._listeners.append(await self.loop.create_unix_server(self._connection, path, backlog=1024))
+
+    async def accept(self, listening: Sequence[socket.socket], path: str = "") -> None:
+        """Serve sockets that somebody opened; `path` is that of a Unix socket, removed at the end."""
+        if path:
+            self._paths.append(path)
+        for each in listening:
+            create = self.loop.create_unix_server if path else self.loop.create_server
+            self._listeners.append(await create(self._connection, sock=each, backlog=1024))
 
     async def close(self, grace: float = 0.0) -> None:
         """Stop listening; wait up to `grace` seconds for running calls; cut the rest."""
