@@ -142,7 +142,7 @@ SEEN_BY_CALLER = [
 SEEN_BY_CALLEE = [
     ("dapr_runtime_service_invocation_req_recv_total", {"src_app_id": "a"}),
     ("dapr_runtime_service_invocation_res_sent_total", {"dst_app_id": "a", "status": "200"}),
-    ("dapr_http_client_completed_count", {"method": "GET", "path": "/who", "status": "200"}),
+    ("dapr_http_client_completed_count", {"method": "GET", "path": "who", "status": "200"}),
     (
         "dapr_component_pubsub_ingress_count",
         {"component": "pubsub", "namespace": "", "process_status": "success", "status": "", "topic": "t"},

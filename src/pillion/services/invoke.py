@@ -213,12 +213,11 @@ class InvokeService:
         body = invocation.body
         if isinstance(body, Stream) and body.length is not None and body.length <= REPLAYABLE:
             invocation.body = await whole(body)
-        self._telemetry.invocation_sent(whom.app_id, False)
         started = time.perf_counter()
         tries = 0
         while True:
             try:
-                outcome = await self._round(whom, invocation)
+                outcome = await self._round(whom, invocation, tries)
             except PeerUnreachable:
                 tries += 1
                 if isinstance(invocation.body, Stream) or tries > RETRIES:
@@ -230,14 +229,16 @@ class InvokeService:
             self._telemetry.answer_received(whom.app_id, outcome.status, False, time.perf_counter() - started)
             return outcome
 
-    async def _round(self, whom: Target, invocation: Invocation) -> Outcome:
+    async def _round(self, whom: Target, invocation: Invocation, tries: int) -> Outcome:
         """Try the known sidecars. One that refuses the connection is forgotten and costs nothing: nothing was sent.
 
         After any other failure the call may have reached an app: it goes out again only in the next round, as on Dapr.
         """
         last: PeerUnreachable | None = None
-        addresses = self._names.known(whom.app_id, whom.namespace)
-        for address in addresses or await self._found(whom):
+        addresses = self._names.known(whom.app_id, whom.namespace) or await self._found(whom)
+        if not tries:  # an app that nobody knows was not called
+            self._telemetry.invocation_sent(whom.app_id, False)
+        for address in addresses:
             try:
                 return await self._peers.invoke(address, invocation)
             except PeerUnreachable as error:

@@ -83,7 +83,7 @@ class HttpApp:
         fields, unpack = self._fields(invocation)
         await self._slots.take()
         try:
-            answer = await self._send(verb, target, fields, invocation.body)
+            answer = await self._send(verb, target, fields, invocation.body, invocation.method)
         except BaseException:
             self._slots.give()
             raise
@@ -100,7 +100,7 @@ class HttpApp:
 
     async def settings(self) -> Mapping[str, object] | None:
         """See `App.settings`."""
-        status, body = await self._ask("GET", "/dapr/config", [_JSON, self._own_id], timeout=START_TIMEOUT)
+        status, body = await self._ask("GET", "dapr/config", [_JSON, self._own_id], timeout=START_TIMEOUT)
         if status != 200:
             return None
         try:
@@ -112,7 +112,7 @@ class HttpApp:
 
     async def interests(self) -> Sequence[Interest]:
         """See `App.interests`."""
-        status, body = await self._ask("GET", "/dapr/subscribe", [_JSON, self._own_id], timeout=START_TIMEOUT)
+        status, body = await self._ask("GET", "dapr/subscribe", [_JSON, self._own_id], timeout=START_TIMEOUT)
         if status == 404:
             log.debug("app returned http status code 404 from subscription endpoint")
             return ()
@@ -220,7 +220,7 @@ class HttpApp:
         target = _path(path)
         await self._slots.take()
         try:
-            answer = await self._send(verb, target, fields, body, timeout)
+            answer = await self._send(verb, target, fields, body, path, timeout)
             text = answer.body
             if isinstance(text, Stream):
                 text = await whole(text, ANSWER_LIMIT)
@@ -235,7 +235,7 @@ class HttpApp:
         return answer.status, text
 
     async def _send(
-        self, verb: str, target: bytes, fields: Headers, body: Body, timeout: float | None = None
+        self, verb: str, target: bytes, fields: Headers, body: Body, path: str, timeout: float | None = None
     ) -> Response:
         started, status = time.perf_counter(), 0
         received = 0
@@ -246,7 +246,6 @@ class HttpApp:
         except (OSError, TimeoutError, BodyTooLarge) as error:
             raise AppUnreachable(self._trouble(verb, target, error)) from error
         finally:
-            path = target.partition(b"?")[0].decode("latin-1")
             self._telemetry.http_called(
                 verb, path, status, time.perf_counter() - started, _size(body), received
             )
