@@ -5,7 +5,7 @@ from dataclasses import field
 from pillion.toolbox.lazily import dataclass
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """A place in a file; line 0 is the file or folder as a whole."""
 

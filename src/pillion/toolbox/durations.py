@@ -1,9 +1,9 @@
 """Spans of time as people write them: Go's `1h30m`, ISO 8601's `R3/PT10S`, plain numbers."""
 
-import calendar
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from typing import NamedTuple
 
 _UNITS = {
     "ns": 1,
@@ -16,21 +16,26 @@ _UNITS = {
     "h": 3_600_000_000_000,
 }
 _LONGEST = 2**63 - 1
-_PIECE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)")
-_PLAIN = re.compile(r"\d+(\.\d*)?|\.\d+")
-_ISO = re.compile(
+_PIECE = r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)"
+_PLAIN = r"\d+(\.\d*)?|\.\d+"
+_ISO = (
     r"(?:R(?P<repeats>\d+)(?:/(?=P)|/?$))?"
     r"(?:P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?)?"
 )
 
 
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """Compiled when something is first looked for: a start reads few spans."""
+    return re.compile(text)
+
+
 class DurationError(ValueError):
     """The text is no span of time; the sentence says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class Period(NamedTuple):
     """A span that may count in calendar units, and how often it is to come (None: without end)."""
 
     years: int = 0
@@ -42,9 +47,11 @@ class Period:
     def after(self, start: datetime) -> datetime:
         """`start` moved on by one span. A day that the month lacks runs over into the next, as in Go: 31 January and a
         month is 3 March."""
+        from calendar import monthrange
+
         month = start.month - 1 + self.months
         year, month = start.year + self.years + month // 12, month % 12 + 1
-        over = max(0, start.day - calendar.monthrange(year, month)[1])
+        over = max(0, start.day - monthrange(year, month)[1])
         moved = start.replace(year=year, month=month, day=start.day - over)
         return moved + timedelta(days=self.days + over) + self.clock
 
@@ -55,7 +62,7 @@ def parse(text: str) -> timedelta:
     if rest == "0":
         return timedelta()
     total = at = 0
-    for piece in _PIECE.finditer(rest):
+    for piece in _pattern(_PIECE).finditer(rest):
         if piece.start() != at:
             break
         at = piece.end()
@@ -80,14 +87,14 @@ def _nanoseconds(number: str, unit: str, text: str) -> int:
 def span(text: str, unit: str | None = None) -> timedelta:
     """Read a Go duration, or a plain number that counts `unit`s where one is given (`"s"`, `"ms"`…)."""
     text = text.strip()
-    if unit is not None and _PLAIN.fullmatch(text):
+    if unit is not None and _pattern(_PLAIN).fullmatch(text):
         return parse(text + unit)
     return parse(text)
 
 
 def parse_iso(text: str) -> Period:
     """Read an ISO 8601 duration, with or without repetition: `P1DT2H`, `R5/PT10S`, `R3`."""
-    match = _ISO.fullmatch(text)
+    match = _pattern(_ISO).fullmatch(text)
     if match is None or text in ("", "P") or text.endswith("T"):
         raise DurationError(f'"{text}" is not an ISO 8601 duration such as PT10S or R3/P1D')
     part = {name: int(digits) for name, digits in match.groupdict(default="0").items()}

@@ -3,10 +3,8 @@
 Reading gives text per flag, in the order given; what a text means is its owner's business.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 Kind = Literal["text", "bool", "int", "uint", "duration", "list"]
 BOOLS: Final = {
@@ -24,8 +22,7 @@ class HelpAsked(Exception):
     """`--help` or `-h` was given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """One flag: how its value is written, its default as shown to a person, and a sentence about it."""
 
     name: str
@@ -122,6 +119,10 @@ def number(text: str) -> int:
 
 def listed(texts: Sequence[str]) -> tuple[str, ...]:
     """The members of a list flag: each text is a row of CSV, rows follow each other."""
+    if not texts:
+        return ()
+    import csv
+
     found: list[str] = []
     for text in texts:
         found += next(csv.reader([text]), [])

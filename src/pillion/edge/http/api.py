@@ -13,7 +13,7 @@ from pillion.edge.render import JSON_TYPE, http_body, unexpected
 from pillion.model.call import PLAIN, Call
 from pillion.model.errors import ApiError
 from pillion.net.http import Headers, Request, Responder
-from pillion.toolbox.lazily import dataclass
+from pillion.toolbox.lazily import dataclass, pattern
 from pillion.toolbox.stream import Body, discard, whole
 from pillion.toolbox.tasks import light
 
@@ -308,7 +308,7 @@ def _trace_back(headers: list[tuple[bytes, bytes]], call: Call) -> None:
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _LONGEST_STATE = 512
 _UNTRACED = (b"traceparent", NO_TRACE)
-_BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
+_BAD_ESCAPE = pattern(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 _MOST_KNOWN = 1024
 _LONGEST_KNOWN = 256
 """Requests whose operation is remembered, and how long their targets may be."""
