@@ -16,7 +16,7 @@ from pillion.net.grpc import GrpcServer
 from pillion.net.grpc.server import ServerConnection
 from pillion.net.http import HttpLimits, Request, Responder
 from pillion.net.http2 import Http2Client, Http2ServerProtocol
-from pillion.net.http2.connection import CONNECTION_WINDOW
+from pillion.net.http2.connection import CONNECTION_WINDOW, CROWDED_BYTES, GROWTH_BYTES
 from pillion.net.http2.frames import (
     CONTINUATION,
     DATA,
@@ -289,11 +289,48 @@ async def test_the_window_grows_for_a_reader_that_keeps_up() -> None:
     async with served() as here:
         await here.channel.unary(b"/echo.Echo/Unary", b"")
         call = await here.channel.stream(b"/echo.Echo/Join")
-        for _ in range(100):
-            await call.send(b"m" * 16_000)
         [connection] = here.server.connections
-        await eventually(lambda: [s.granted for s in connection.streams.values()][0] >= 1 << 20)
+        for _ in range(200):
+            await call.send(b"m" * 16_000)
+        await eventually(lambda: [s.granted for s in connection.streams.values()][0] >= GROWTH_BYTES)
+        assert [s.granted for s in connection.streams.values()][0] < 2 * GROWTH_BYTES, "the peer is near"
         call.cancel()
+
+
+async def test_no_window_grows_while_readers_leave_much_lying() -> None:
+    async with served() as here:
+        await here.channel.unary(b"/echo.Echo/Unary", b"")
+        [connection] = here.server.connections
+        assert connection.growth >= GROWTH_BYTES
+        connection.hold(CROWDED_BYTES + 1)
+        assert connection.growth == 0
+        connection.hold(-CROWDED_BYTES - 1)
+        assert connection.growth >= GROWTH_BYTES
+
+
+async def test_streams_that_nobody_reads_hold_up_no_other() -> None:
+    """What lies unread is four times the window of a connection; a call beside it is answered all the same."""
+    unread: list[Stream] = []
+
+    def handle(request: Request, responder: Responder) -> None:
+        if request.target == b"/quick":
+            responder.respond(200, [], b"here")
+        elif isinstance(request.body, Stream):
+            unread.append(request.body)
+
+    async with serving(handle) as (port, _):
+        client = Http2Client("127.0.0.1", port)
+        bodies = [Stream() for _ in range(300)]
+        asked = [asyncio.ensure_future(client.request(b"POST", b"/slow", [], body)) for body in bodies]
+        for body in bodies:
+            body.push(bytes(250_000))
+        await eventually(lambda: sum(body._size for body in unread) == len(bodies) * 250_000, 20)
+        answer = await client.request(b"POST", b"/quick", [], bytes(50_000), timeout=20)
+        assert answer.status == 200
+        for body in bodies:
+            body.abort()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await client.close()
 
 
 # Patience.
