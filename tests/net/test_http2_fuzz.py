@@ -17,7 +17,7 @@ from pillion.net.http import HttpLimits, Request, Responder
 from pillion.net.http2 import Http2ServerProtocol
 from pillion.net.http2.client import ClientConnection
 from pillion.net.http2.frames import LANE, LANE_CALLS, PREFACE, frame, settings_frame
-from pillion.net.http2.hpack import Decoder, HpackError, encode
+from pillion.net.http2.hpack import STATIC, TABLE_BYTES, Decoder, HpackError, encode
 from pillion.net.http2.huffman import HuffmanError, pack, unpack
 from pillion.net.http2.limits import Http2Limits
 from pillion.net.rpc import LaneCall, RpcError
@@ -122,6 +122,148 @@ def test_any_bytes_are_a_block_or_an_error() -> None:
             except HpackError:
                 break
             assert all(isinstance(name, bytes) and isinstance(value, bytes) for name, value in found.fields)
+
+
+class Plain:
+    """RFC 7541 read word by word: remembers nothing but the table."""
+
+    def __init__(self, list_bytes: int) -> None:
+        self.list_bytes = list_bytes
+        self.table: list[tuple[bytes, bytes]] = []  # newest first
+        self.limit = TABLE_BYTES
+
+    def decode(self, block: bytes) -> tuple[list[tuple[bytes, bytes]], bool]:
+        """The fields that fit, and whether some did not. Raises HpackError, HuffmanError or IndexError."""
+        self.block, self.pos = block, 0
+        found: list[tuple[bytes, bytes]] = []
+        size, begun = 0, False
+        while self.pos < len(block):
+            byte = block[self.pos]
+            if byte & 0xE0 == 0x20:
+                self.resized(self.number(5), begun)
+                continue
+            begun = True
+            if byte & 0x80:
+                field = self.at(self.number(7))
+            else:
+                index = self.number(6 if byte & 0x40 else 4)
+                field = (self.at(index)[0] if index else self.string(), self.string())
+                if byte & 0x40:
+                    self.table.insert(0, field)
+                    self.shrink()
+            size += len(field[0]) + len(field[1]) + 32
+            if size <= self.list_bytes:
+                found.append(field)
+        return found, size > self.list_bytes
+
+    def resized(self, limit: int, begun: bool) -> None:
+        if begun or limit > TABLE_BYTES:
+            raise HpackError
+        self.limit = limit
+        self.shrink()
+
+    def shrink(self) -> None:
+        while sum(len(name) + len(value) + 32 for name, value in self.table) > self.limit:
+            self.table.pop()
+
+    def at(self, index: int) -> tuple[bytes, bytes]:
+        if not index:
+            raise HpackError
+        return STATIC[index] if index < 62 else self.table[index - 62]
+
+    def number(self, bits: int) -> int:
+        full = (1 << bits) - 1
+        value = self.block[self.pos] & full
+        self.pos += 1
+        shift = 0
+        while value >= full and (shift == 0 or self.block[self.pos - 1] & 0x80):
+            value += (self.block[self.pos] & 0x7F) << shift
+            self.pos += 1
+            shift += 7
+            if shift == 35 and self.block[self.pos - 1] & 0x80:
+                raise HpackError
+        return value
+
+    def string(self) -> bytes:
+        packed = self.block[self.pos] & 0x80
+        length = self.number(7)
+        text = self.block[self.pos : self.pos + length]
+        if len(text) < length:
+            raise HpackError
+        self.pos += length
+        return unpack(text) if packed else text
+
+
+def spelled(
+    chance: random.Random, table: list[tuple[bytes, bytes]], field: tuple[bytes, bytes], way: int
+) -> bytes:
+    """A field as some client says it; `way` 0x40 enters it into the table, 0x10 is never to be stored."""
+    known = [*STATIC, *table]
+    if field in known[1:] and chance.random() < 0.95:
+        return integer(known.index(field, 1), 7, 0x80)
+    names = [index for index, (name, _) in enumerate(known) if index and name == field[0]]
+    if not names or chance.random() < 0.1:
+        start = bytes((way,)) + word(chance, field[0])
+    else:
+        start = integer(62 if 62 in names else chance.choice(names), 6 if way == 0x40 else 4, way)
+    return start + word(chance, field[1])
+
+
+def word(chance: random.Random, text: bytes) -> bytes:
+    said, mark = (pack(text), 0x80) if chance.random() < 0.5 else (text, 0)
+    return integer(len(said), 7, mark) + said
+
+
+def integer(value: int, bits: int, mark: int) -> bytes:
+    full = (1 << bits) - 1
+    if value < full:
+        return bytes((mark | value,))
+    out, value = bytearray((mark | full,)), value - full
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*out, value))
+
+
+def said(chance: random.Random, plain: Plain, usual: list[tuple[bytes, bytes]]) -> bytes:
+    """One block of a client that says the same again and again, but for what changes with each call, and now and then more."""
+    names = (b"grpc-timeout", b"traceparent", b"tracestate", b"x-odd", b"cookie")
+    block, table = bytearray(), plain.table.copy()
+    if chance.random() < 0.03:
+        block += integer(chance.choice((0, 40, 200, 1000, 4096, 4096, 4097)), 5, 0x20)
+    changing = [(chance.choice(names[:2]), b"%du" % chance.randrange(10**6))] if chance.random() < 0.9 else []
+    if chance.random() < 0.1:
+        changing.append((chance.choice(names), b"v" * chance.choice((0, 1, 90, 126, 127, 128, 300, 4200))))
+    for field in usual + changing:
+        way = 0x40 if chance.random() < 0.9 else chance.choice((0, 0x10))
+        piece = spelled(chance, table, field, way)
+        block += piece
+        if piece[0] & 0xC0 == 0x40:
+            table.insert(0, field)
+    return mangled(chance, bytes(block)) if chance.random() < 0.02 else bytes(block)
+
+
+def test_blocks_are_read_as_by_a_decoder_that_remembers_nothing() -> None:
+    read = broken = 0
+    for chance in rounds(4):
+        limit = chance.choice((200, 400, 65536, 65536))
+        plain, reading = Plain(limit), Decoder(limit)
+        shapes = [fields(chance) for _ in range(chance.randrange(1, 4))]
+        for _ in range(chance.randrange(1, 150)):
+            block = said(chance, plain, chance.choice(shapes[:1] * 5 + shapes))
+            try:
+                wanted = plain.decode(block)
+            except (HpackError, HuffmanError, IndexError):
+                with pytest.raises(HpackError):
+                    reading.decode(block)
+                broken += 1
+                break
+            found = reading.decode(block)
+            assert found.oversize == wanted[1]
+            assert found.oversize or found.fields == wanted[0]
+            read += 1
+    assert read > 500
+    assert broken > 2
 
 
 def test_any_bytes_are_a_packed_string_or_an_error() -> None:

@@ -235,3 +235,20 @@ async def test_light_work_reaches_a_task_where_it_needs_one() -> None:
     light(work(), told)
     await turns(8)
     assert told.calls == [("in time", None)]
+
+
+async def test_light_work_that_cancels_itself_waits_for_nothing_more() -> None:
+    first, second = (asyncio.get_running_loop().create_future() for _ in range(2))
+
+    async def work() -> None:
+        await first
+        assert going is not None
+        going.cancel()
+        await second
+
+    told = Told()
+    going = light(work(), told)
+    first.set_result(None)
+    await turns()
+    assert second.cancelled()
+    assert isinstance(told.calls[0][1], asyncio.CancelledError)

@@ -20,7 +20,7 @@ from pillion.services.delivery import Delivery, Take
 from pillion.services.pubsub import PubSubService
 from pillion.toolbox.backoff import Backoff
 from pillion.toolbox.clock import Clock
-from pillion.toolbox.tasks import Crew
+from pillion.toolbox.tasks import Crew, tasked
 
 log = logging.getLogger("dapr.runtime.processor.subscription")
 
@@ -132,7 +132,7 @@ class Line:
             await asyncio.gather(*waits)
         finally:
             if subscription is not None:
-                await subscription.close()
+                await tasked(subscription.close())
             self._ended = True
             tell, self._tell = self._tell, None
             if tell is not None:
@@ -222,7 +222,7 @@ class Subscriptions:
         )
         self._streams.append(line)
         try:
-            await line.open()
+            await tasked(line.open())  # brokers may set time limits, and a call has no task
         except BaseException:
             self._streams.remove(line)
             raise

@@ -138,14 +138,16 @@ class Light:
             return
         waited = self._waited
         if waited is None or not waited.cancel():
-            self._cancelled = True  # it is about to be stepped
+            self._cancelled = True  # it is about to be stepped, or asks for it itself
 
     def _wait(self, waited: "asyncio.Future[Any] | None") -> None:
         self._waited = waited
         if waited is None:  # it gives the others a turn
             asyncio.get_running_loop().call_soon(self._step)
-        else:
-            waited.add_done_callback(self._step)
+            return
+        waited.add_done_callback(self._step)
+        if self._cancelled and waited.cancel():
+            self._cancelled = False
 
     def _step(self, _: object = None) -> None:
         work = self._work

@@ -389,6 +389,37 @@ async def test_an_event_that_finds_its_stream_gone_is_returned_to_the_broker_and
         assert await verdicts[0] is Verdict.ABANDON and dead == []
 
 
+class Timed(MemoryPubSub):
+    """A broker whose client sets time limits, as most do."""
+
+    async def subscribe(self, topic: Topic, deliver: Deliver) -> Subscription:
+        async with asyncio.timeout(5):
+            return TimedSubscription(await super().subscribe(topic, deliver))
+
+
+class TimedSubscription:
+    def __init__(self, inner: Subscription) -> None:
+        self.inner = inner
+        self.pause, self.resume, self.drain = inner.pause, inner.resume, inner.drain
+
+    async def close(self) -> None:
+        async with asyncio.timeout(5):
+            await self.inner.close()
+
+
+async def test_a_broker_may_set_time_limits_when_a_stream_begins_and_ends(deck: Deck) -> None:
+    driver = Timed(MemoryPubSubSettings(), deck.context("timed"))
+    await driver.open()
+    deck.mount("timed", driver)
+    async with streaming(deck) as channel:
+        client = Client(channel)
+        await client.begin("s11", "timed")
+        await client.stands()
+        assert driver._subscriptions
+        client.call.cancel()
+        await eventually(lambda: not driver._subscriptions)
+
+
 async def test_an_event_too_large_for_the_stream_goes_to_the_dead_letter_topic(deck: Deck) -> None:
     dead = await deck.spy("s10dead", "pub")
     async with streaming(deck, limits=GrpcLimits(message_bytes=2000)) as channel:

@@ -115,7 +115,6 @@ class Web:
     async def _read(self, body: Body, deadline: float | None, limit: int | None) -> bytes:
         if not isinstance(body, Stream):
             return body if limit is None else body[:limit]
-        # A stream means that its head was waited for, so this runs in a task and may set a time limit.
         try:
             async with asyncio.timeout(self._left(deadline)):
                 return await _upto(body, limit)
