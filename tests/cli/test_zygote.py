@@ -1,7 +1,10 @@
 """`pillion run -f` has its sidecars forked from one warm process, and nobody can tell."""
 
+import asyncio
+import contextlib
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import pytest
 from support.sidecar import Process, free_port, http, until
 
 from pillion.cli import processes
+from pillion.cli.launch.zygote import Zygote
 from tests.cli.conftest import Desk, family, healthy
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
@@ -132,3 +136,20 @@ def test_killing_a_run_ends_what_was_forked_for_it(desk: Desk, whom: str) -> Non
     os.kill(run.pid if whom == "command" else worker.pid, signal.SIGKILL)
     run.wait()
     until(lambda: family(desk.folder) == [], why="nothing is left")
+
+
+async def test_the_answer_to_an_order_given_up_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
+    zygote = Zygote()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    zygote._link = ours
+    command = ["python", "-m", "pillion.host.main"]
+    with theirs:
+        first = asyncio.create_task(zygote.bear(command, {}, tmp_path, [0, 1, 2]))
+        await asyncio.to_thread(socket.recv_fds, theirs, 65536, 3)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        with contextlib.suppress(OSError):
+            theirs.send(b'{"pid": 17}')
+        assert await zygote.bear(command, {}, tmp_path, [0, 1, 2]) is None

@@ -69,6 +69,9 @@ class Zygote:
             except (OSError, ValueError, TimeoutError):
                 self.close()
                 return None
+            except asyncio.CancelledError:
+                self.close()  # the answer that is still to come would be taken for the next one's
+                raise
         match told:
             case {"pid": int(pid)}:
                 return pid
