@@ -666,3 +666,23 @@ async def test_the_body_of_an_upgrade_is_a_body_and_never_a_request(framed: byte
         raw.send(data[len(data) - cut :] + GET)
         assert (await raw.answer())[2] == b"hello"
         assert (await raw.answer())[0] == 200
+
+
+async def test_a_request_behind_one_that_a_task_answered_is_not_part_of_that_task() -> None:
+    body, seen = Stream(), []
+
+    def serve(request: Request, responder: Responder) -> None:
+        seen.append((request.target, asyncio.current_task()))
+        responder.respond(200, [], body if request.target == b"/first" else b"second")
+
+    async def write() -> None:
+        body.push(b"x")
+        body.finish()
+
+    async with talking(serve) as raw:
+        raw.send(b"GET /first HTTP/1.1\r\nhost: a\r\n\r\nGET /second HTTP/1.1\r\nhost: a\r\n\r\n")
+        await raw.head()
+        await asyncio.create_task(write())
+        assert await raw._chunks() == b"x"
+        assert (await raw.answer())[2] == b"second"
+    assert seen == [(b"/first", None), (b"/second", None)]

@@ -665,7 +665,16 @@ class ServerConnection(Link):
 
         def done(error: BaseException | None) -> None:
             self._outflow = None
-            self._answered(exchange) if error is None else self.cut()
+            if error is not None:
+                self.cut()
+                return
+            # Whoever wrote the body may be a task, and what comes next is to run in none but its own.
+            more = bool(self._queue) and exchange.keep and not self._serving
+            apart = more and asyncio.current_task() is not None
+            self._serving = self._serving or apart
+            self._answered(exchange)
+            if apart:
+                asyncio.get_running_loop().call_soon(self._go_on)
 
         self._send_stream(Outflow(body, self._write, done, chunked=chunked, length=length))
 
@@ -696,6 +705,11 @@ class ServerConnection(Link):
             self._open_stream(None).abort(StreamClosed("answered before the body was read"))
             self._resume_reading()
         if not self._serving:
+            self._serve()
+
+    def _go_on(self) -> None:
+        self._serving = False
+        if self._transport is not None:
             self._serve()
 
     def _shut(self) -> None:
