@@ -114,6 +114,7 @@ class Runtime:
         await self._close_rest()
 
     async def _open(self) -> None:
+        await furnish()
         from pillion.host.household import Household
 
         self._household = Household(
@@ -132,7 +133,6 @@ class Runtime:
         return Ports(grpc, await listeners.open_internal(), (http, guarded), (public, unguarded))
 
     async def _open_behind(self, ports: Ports) -> None:
-        await furnish()
         await self._open()
         await self._serve(ports)
 
