@@ -288,8 +288,8 @@ async def test_no_more_is_read_ahead_than_the_queue_holds(yard: Yard) -> None:
     inbox.held.clear()
     await broker.publish_many([Publication("orders", b"%d" % at) for at in range(40)])
     await broker.subscribe(Topic("orders"), inbox)
-    await eventually(lambda: _pending(client, 12))
-    assert inbox.busy == 8
+    await eventually(lambda: inbox.busy == 8)
+    assert await _pending(client, 12)
     inbox.held.set()
     await inbox.receives(*[b"%d" % at for at in range(40)])
 
