@@ -1,11 +1,9 @@
 """A sidecar's life as an operator sees it: start, health, stop, exit statuses."""
 
-import queue
 import signal
 import subprocess
 import sys
 
-import grpc
 from support.sidecar import Ports, Stage, component, http, until
 
 IN_MEMORY = component("mem", "state.in-memory")
@@ -23,18 +21,6 @@ def test_sigint_ends_it_with_status_0(stage: Stage) -> None:
     sidecar = stage.sidecar("a").ready()
     sidecar.signal(signal.SIGINT)
     assert sidecar.wait() == 0
-
-
-def test_a_stream_that_its_client_leaves_open_does_not_spoil_the_stop(stage: Stage) -> None:
-    sidecar = stage.sidecar("a", "--dapr-graceful-shutdown-seconds=2").ready()
-    asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    asked.put(b"\x3a\x01*")  # ServerReflectionRequest.list_services
-    with grpc.insecure_channel(sidecar.grpc) as channel:
-        stream = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
-        answers = stream(iter(asked.get, b""))
-        assert b"dapr.proto.runtime.v1.Dapr" in next(answers)
-        assert sidecar.stop() == 0
-        asked.put(b"")
 
 
 def test_the_shutdown_api_answers_and_ends_it(stage: Stage) -> None:

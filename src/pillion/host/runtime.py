@@ -97,15 +97,11 @@ class Runtime:
         household = self._household
         if household is not None and household.blocks is not None:
             await household.block()
-        began = asyncio.get_running_loop().time()
-        if household is not None and household.blocks is not None:
             await household.withdraw()
             # The rest of the grace is for releasing what the app never answered, so that it ends as a stop and not as a fall.
             await household.blocks.drain(min(0.8 * grace, 30.0))
         await self._crew.close()
-        # A stream that its client leaves open is no reason to fall either: it is cut while there is time to end.
-        left = 0.9 * grace - (asyncio.get_running_loop().time() - began)
-        await self._listeners.close(max(0.0, left))
+        await self._listeners.close(grace)
         await self._close_rest()
         log.info("Dapr runtime stopped")
 
